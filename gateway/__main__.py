@@ -1,0 +1,175 @@
+"""`python -m gateway`: serve, and the operator's commands. 0: well; 1: it cannot be done; 2: the settings are wrong."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from gateway import __version__, config, logs
+from gateway.config import Settings
+from gateway.errors import GatewayError, SettingsError
+from gateway.store import members, migrations, setup
+from gateway.store.examination import household_database
+
+Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
+
+TOKEN_BYTES = 32  # of randomness: nobody guesses it, so an unsalted hash keeps it safe
+NAME_CHARACTERS = 200
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that `arguments` (default: the process' own) name, and returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        settings = config.load(given.config)
+        logs.setup(settings.log)
+        command: Command = given.command
+        return uvloop.run(command(settings, given))
+    except SettingsError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    except GatewayError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gateway",
+        description="A gateway between the home's voice assistant and its language model: it acts, remembers, caches.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    with_config = argparse.ArgumentParser(add_help=False)
+    for place, default in ((parser, None), (with_config, argparse.SUPPRESS)):
+        # Before the command's name or after it; there without a default, which would hide the other.
+        place.add_argument(
+            "--config",
+            type=Path,
+            metavar="PATH",
+            default=default,
+            help=f"the settings (default: {config.DEFAULT_PATH})",
+        )
+    parser.set_defaults(command=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    serve = commands.add_parser("serve", parents=[with_config], help="answer turns, until Ctrl-C or SIGTERM (default)")
+    serve.set_defaults(command=_serve)
+
+    migrate = commands.add_parser("migrate", parents=[with_config], help="bring the database's schema to this version")
+    migrate.add_argument("--down", type=_count, default=0, metavar="N", help="take back the last N migrations instead")
+    migrate.set_defaults(command=_migrate)
+
+    doctor = commands.add_parser("doctor", parents=[with_config], help="try every part, and say what to do")
+    doctor.set_defaults(command=_doctor)
+
+    member = commands.add_parser("member", help="people with a token, and so a memory, of their own")
+    actions = member.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add = actions.add_parser("add", parents=[with_config], help="make a member; shows the token, this once")
+    add.add_argument("name", type=_name)
+    add.set_defaults(command=_member_add)
+    listing = actions.add_parser("list", parents=[with_config], help="who there is")
+    listing.set_defaults(command=_member_list)
+    revoke = actions.add_parser("revoke", parents=[with_config], help="end a member's token; what they told stays")
+    revoke.add_argument("name", type=_name)
+    revoke.set_defaults(command=_member_revoke)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of migrations")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or len(text) > NAME_CHARACTERS or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of 1 to {NAME_CHARACTERS} printable characters")
+    return text.strip()
+
+
+async def _serve(settings: Settings, _: argparse.Namespace) -> int:
+    from gateway import app  # the whole gateway, which no other command needs
+
+    return await app.serve(settings, lambda line: print(line, flush=True))
+
+
+async def _migrate(settings: Settings, given: argparse.Namespace) -> int:
+    async with household_database(settings) as address:
+        if given.down:
+            owner = await setup.connect_owner(address, settings.postgres.start_seconds)
+            try:
+                taken_back = await migrations.migrate(owner, down=given.down)
+            finally:
+                await owner.close()
+            print("\n".join(f"took back: {name}" for name in taken_back) or "There is nothing to take back.")
+            return 0
+        await setup.prepare(settings, address)
+    print("The database is up to date.")
+    return 0
+
+
+async def _doctor(settings: Settings, _: argparse.Namespace) -> int:
+    from gateway import doctor
+
+    return await doctor.run(settings)
+
+
+@asynccontextmanager
+async def _as_owner(settings: Settings) -> AsyncIterator[tuple[Any, int]]:
+    """A connection as the schema's owner to the prepared database, and the household's id."""
+    async with household_database(settings) as address:
+        household_id = await setup.prepare(settings, address)
+        owner = await setup.connect_owner(address, settings.postgres.start_seconds)
+        try:
+            yield owner, household_id
+        finally:
+            await owner.close()
+
+
+async def _member_add(settings: Settings, given: argparse.Namespace) -> int:
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    async with _as_owner(settings) as (owner, household_id):
+        await members.add(owner, household_id, given.name, hashlib.sha256(token.encode()).digest())
+    print(f"{given.name} is a member. The token, shown this once:\n\n    {token}\n")
+    print(f"Sent as:  Authorization: Bearer {token}")
+    return 0
+
+
+async def _member_list(settings: Settings, _: argparse.Namespace) -> int:
+    async with _as_owner(settings) as (owner, household_id):
+        found = await members.listing(owner, household_id)
+    if not found:
+        print("There is no member yet: python -m gateway member add NAME")
+        return 0
+    table = Table("name", "role", "since", "token", box=None, pad_edge=False)
+    for member in found:
+        ended = f"revoked {member.revoked_at:%Y-%m-%d}" if member.revoked_at else "valid"
+        table.add_row(member.name, member.role, f"{member.created_at:%Y-%m-%d}", ended)
+    Console(markup=False, highlight=False).print(table)
+    return 0
+
+
+async def _member_revoke(settings: Settings, given: argparse.Namespace) -> int:
+    async with _as_owner(settings) as (owner, household_id):
+        ended = await members.revoke(owner, household_id, given.name)
+    if not ended:
+        print(f"{given.name} has no token; python -m gateway member list tells who has", file=sys.stderr)
+        return 1
+    print(f"The token of {given.name} has ended.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""The composition root: what is opened, in which order, and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from gateway import __version__
+from gateway.cache.responses import ResponseCache
+from gateway.config import Settings
+from gateway.edge import keys, ollama, routes
+from gateway.edge.keys import Part
+from gateway.edge.middleware import middlewares
+from gateway.errors import StartError
+from gateway.llm.backends import Backends, choose
+from gateway.llm.queue import AdmissionQueue
+from gateway.memory.embedder import LateEmbedder
+from gateway.memory.knowledge import KnowledgeBase
+from gateway.memory.preferences import Preferences
+from gateway.memory.recall import Recall
+from gateway.metrics import Metrics
+from gateway.parts import check_mqtt, check_redis
+from gateway.shapes import Scope
+from gateway.store import members, setup, vectors
+from gateway.store.address import Address
+from gateway.store.epoch import EpochWatch
+from gateway.store.journal import Journal
+from gateway.store.pool import Database
+from gateway.store.server import EmbeddedServer
+from gateway.training.export import Export
+from gateway.training.feedback import Feedback
+from gateway.turn.conversations import Conversations
+from gateway.turn.language import Languages
+from gateway.turn.pipeline import Pipeline
+from gateway.turn.record import Recorder
+from gateway.turn.understand import Understanding
+
+log = logging.getLogger(__name__)
+
+TRY = {"text": "What is the capital of France?"}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """An open gateway: its application, and what it found."""
+
+    application: web.Application
+    household_id: int
+    backends: Backends
+    notes: tuple[str, ...]
+
+
+async def serve(settings: Settings, say: Say) -> int:
+    """Opens everything, serves until SIGINT or SIGTERM, and closes everything; the process' exit code.
+
+    `say` tells the one who starts it how far it is. Raises StartError or SettingsError where it cannot start.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    opening = asyncio.create_task(_until_stopped(settings, say, stopped), name="gateway")
+    return await opening
+
+
+async def _until_stopped(settings: Settings, say: Say, stopped: asyncio.Event) -> int:
+    async with open_gateway(settings, say) as gateway, listening(gateway.application, settings) as port:
+        for line in greeting(settings, gateway, port):
+            say(line)
+        await stopped.wait()
+        say("Stopping: turns in flight are finished first.")
+    say("Stopped.")
+    return 0
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
+    """Opens every part in order and yields the gateway, ready to be listened on; closes them in reverse."""
+    async with AsyncExitStack() as stack:
+        data = data_folder(settings.data)
+        metrics = Metrics()
+        notes: list[str] = []
+
+        address = await _postgres(settings, data, stack, say, notes)
+        household_id = await setup.prepare(settings, address)
+        database = await Database.open(address, settings.postgres, metrics)
+        stack.push_async_callback(database.close)
+        household = Scope(household_id)
+
+        epoch = EpochWatch(address, household_id)
+        await epoch.start()
+        stack.push_async_callback(epoch.close)
+        journal = Journal(data / "journal", database, settings.journal.max_bytes, metrics, epoch)
+        await journal.start()
+        stack.push_async_callback(journal.close)
+
+        async with database.scoped(household) as connection:
+            space = await vectors.current_space(connection)
+        backends = await choose(settings, data, space, say)
+        stack.push_async_callback(backends.close)
+        notes += backends.notes
+        async with database.scoped(household) as connection:
+            await vectors.use_space(connection, backends.embedder.space)
+
+        late = LateEmbedder(database, backends.embedder, epoch, metrics, settings.embedding, household_id)
+        await stack.enter_async_context(late)
+        knowledge = KnowledgeBase(database, backends.embedder, journal, epoch, settings.embedding, late.wake)
+        preferences = Preferences(database, journal, epoch)
+        cache = ResponseCache(database, epoch, settings.cache, metrics)
+        await cache.start()
+        stack.push_async_callback(cache.close)
+        queue = AdmissionQueue(settings.llm.parallel, settings.llm.queue_size, metrics)
+        pipeline = Pipeline(
+            settings=settings,
+            time_zone=ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None,
+            conversations=Conversations(database, journal, settings.recall),
+            preferences=preferences,
+            languages=Languages(settings.household.languages),
+            understanding=Understanding(knowledge, preferences),
+            cache=cache,
+            epoch=epoch,
+            recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),
+            queue=queue,
+            chat=backends.chat,
+            recorder=Recorder(journal, metrics, words=settings.log.words),
+        )
+        parts = {
+            "postgres": Part(database.check),
+            "chat": Part(backends.chat.check, needed=True),
+            "embeddings": Part(backends.embedder.check),
+        }
+        if redis_url := settings.redis.url.get_secret_value():
+            parts["redis"] = Part(lambda: check_redis(redis_url))
+        if mqtt_url := settings.mqtt.url.get_secret_value():
+            parts["mqtt"] = Part(lambda: check_mqtt(mqtt_url))
+
+        async def find_member(token_hash: bytes) -> Scope | None:
+            async with database.unscoped() as connection:
+                return await members.by_token_hash(connection, token_hash)
+
+        application = web.Application(
+            middlewares=middlewares(settings.server, household_id, find_member),
+            client_max_size=settings.server.max_body_bytes,
+        )
+        application[keys.SETTINGS] = settings
+        application[keys.DATABASE] = database
+        application[keys.HOUSEHOLD] = household_id
+        application[keys.JOURNAL] = journal
+        application[keys.EPOCH] = epoch
+        application[keys.KNOWLEDGE] = knowledge
+        application[keys.PREFERENCES] = preferences
+        application[keys.FEEDBACK] = Feedback(database, journal, cache.forget_answer)
+        application[keys.EXPORT] = Export(database)
+        application[keys.CACHE] = cache
+        application[keys.CHAT] = backends.chat
+        application[keys.EMBEDDER] = backends.embedder
+        application[keys.PIPELINE] = pipeline
+        application[keys.METRICS] = metrics
+        application[keys.PARTS] = parts
+        application[ollama.MODELS] = ollama.KnownModels(backends.chat)
+        routes.register(application)
+        yield Gateway(application, household_id, backends, tuple(notes))
+
+
+@asynccontextmanager
+async def listening(application: web.Application, settings: Settings) -> AsyncIterator[int]:
+    """Listens on the settings' address and yields the port; at the end lets turns in flight finish."""
+    runner = web.AppRunner(
+        application,
+        handler_cancellation=True,  # a client that goes away cancels its generation
+        shutdown_timeout=settings.server.shutdown_seconds,
+        access_log=None,
+    )
+    await runner.setup()
+    try:
+        host, port = settings.server.host, settings.server.port
+        try:
+            site = web.TCPSite(runner, host, port, backlog=settings.server.max_connections)
+            await site.start()
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {host} port {port}: {error.strerror or error}; set GATEWAY_HOST or GATEWAY_PORT, or "
+                "stop what listens there"
+            ) from error
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+def greeting(settings: Settings, gateway: Gateway, port: int) -> list[str]:
+    """What is said at the start: the address, what was found, what runs embedded, and a line to try."""
+    host = settings.server.host
+    near = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 (compared, not bound)
+    url = f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
+    lines = [f"ai-gateway {__version__} answers at {url}"]
+    lines += [f"  {note}" for note in gateway.notes]
+    lines += [
+        f"  data: {settings.data.absolute()}",
+        "Ask it something:",
+        f"  curl -s {url}/conversation -H 'Content-Type: application/json' -d '{json.dumps(TRY)}'",
+    ]
+    return lines
+
+
+def data_folder(folder: Path) -> Path:
+    """The data folder, made if need be. Raises StartError where it cannot be written."""
+    folder = folder.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartError(
+            f"the data folder {folder} cannot be made ({error.strerror}); set GATEWAY_DATA to one that can"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StartError(f"the data folder {folder} cannot be written; set GATEWAY_DATA to one that can")
+    return folder
+
+
+async def _postgres(settings: Settings, data: Path, stack: AsyncExitStack, say: Say, notes: list[str]) -> Address:
+    if settings.postgres.host:
+        notes.append(f"PostgreSQL: {settings.postgres.host} port {settings.postgres.port}")
+        return Address.of(settings.postgres)
+    say("Starting the embedded PostgreSQL ...")
+    server = EmbeddedServer(data / "postgres", database=settings.postgres.database)
+    await stack.enter_async_context(server)
+    notes.append("PostgreSQL: embedded (set POSTGRES_HOST for your own)")
+    return server.address

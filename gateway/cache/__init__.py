@@ -1,0 +1,1 @@
+"""Stored answers: what may be stored (law), under which name (key), and where (layers)."""

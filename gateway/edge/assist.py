@@ -1,0 +1,101 @@
+"""Taking Home Assistant's system prompt apart: the head that stays the same, and what differs by room and by minute.
+
+Two layouts are known: until 2026.10 the area stands before the list of entities, from 2026.11 on behind it. The lines
+are found by their wording, wherever they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from gateway.shapes import Entity
+
+# Home Assistant's AI tasks hand over data to be worked on; their system prompt begins so.
+AI_TASK = "You are a Home Assistant expert and help users with their tasks."
+STATIC_CONTEXT = "Static Context: An overview of the areas and the devices in this smart home:"
+
+_AREA = re.compile(
+    r"^You are in area (?P<area>.+?)(?: \(floor (?P<floor>.+)\))? and all generic commands .*should target this area\.$"
+)
+_VOLATILE = (
+    _AREA,
+    re.compile(r"^When a user asks to turn on all devices of a specific type, ask (?:the )?user to specify an area.*$"),
+    re.compile(r"^This device is not able to start timers\.$"),
+)
+_CLOCK = re.compile(r"^(?:Current time is \d{1,2}:\d{2}(?::\d{2})?\.?|Today's date is \d{4}-\d{2}-\d{2}\.?|[ ])+$")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPrompt:
+    """A system prompt taken apart. `assist`: Home Assistant's assistant wrote it; `task`: one of its AI tasks did."""
+
+    head: str
+    volatile: tuple[str, ...]
+    clock: tuple[str, ...]
+    area: str | None
+    floor: str | None
+    entities: tuple[Entity, ...]
+    assist: bool
+    task: bool
+
+
+@lru_cache(maxsize=32)
+def dissect(system: str) -> SystemPrompt:
+    """The parts of `system`. Text without such lines comes back whole as the head."""
+    head: list[str] = []
+    volatile: list[str] = []
+    clock: list[str] = []
+    area = floor = None
+    for line in system.split("\n"):
+        if line and _CLOCK.match(line):
+            clock.append(line)
+        elif any(pattern.match(line) for pattern in _VOLATILE):
+            volatile.append(line)
+            if match := _AREA.match(line):
+                area, floor = match["area"], match["floor"]
+        else:
+            head.append(line)
+    kept = "\n".join(head)
+    return SystemPrompt(
+        kept,
+        tuple(volatile),
+        tuple(clock),
+        area,
+        floor,
+        _entities(kept),
+        STATIC_CONTEXT in kept,
+        kept.startswith(AI_TASK),
+    )
+
+
+def _entities(head: str) -> tuple[Entity, ...]:
+    """Exposed entities: a YAML list of `names`, `domain`, `areas` behind the heading, up to the first other line."""
+    _, heading, rest = head.partition(STATIC_CONTEXT + "\n")
+    if not heading:
+        return ()
+    block: list[str] = []
+    for line in rest.split("\n"):
+        if not line.startswith(("- ", "  ")):
+            break
+        block.append(line)
+    try:
+        listed: Any = yaml.load("\n".join(block), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (safe)
+    except yaml.YAMLError:
+        return ()
+    if not isinstance(listed, list):
+        return ()
+    return tuple(
+        Entity(_split(item.get("names")), str(item.get("domain", "")), _split(item.get("areas")))
+        for item in listed
+        if isinstance(item, dict) and item.get("names")
+    )
+
+
+def _split(value: object) -> tuple[str, ...]:
+    """Names and areas come as one string, parted by commas."""
+    return tuple(part.strip() for part in str(value).split(",") if part.strip()) if value is not None else ()

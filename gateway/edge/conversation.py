@@ -1,0 +1,146 @@
+"""`POST /conversation`: a turn in the shape of Home Assistant's own conversation API, whole or as server-sent events.
+
+As events: any number of `delta` (`{"content": "..."}`), then one `reply` with the same object a whole answer is.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from gateway.edge.api import Input, Name, Output, Text
+from gateway.edge.keys import PIPELINE, SCOPE
+from gateway.edge.wire import cache_control
+from gateway.shapes import Delta, Reply, Turn
+
+EVENTS = "text/event-stream"
+# An answer that ends so is a question back; Home Assistant then listens on.
+ASKS = ("?", ";", "？")
+
+
+class ConversationRequest(Input):
+    text: Text
+    conversation_id: Name | None = Field(default=None, description="To go on with a conversation")
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)] | None = None
+    area: Name | None = Field(default=None, description="The room that the speaker is in")
+    device_id: Name | None = None
+    stream: bool = Field(default=False, description="Answer as server-sent events")
+
+
+class Plain(Output):
+    speech: str
+    extra_data: None = None
+
+
+class Speech(Output):
+    plain: Plain
+
+
+class Response(Output):
+    speech: Speech
+    card: dict[str, Any] = Field(default_factory=dict)
+    language: str
+    response_type: str = Field(description="action_done, query_answer or error")
+    data: dict[str, Any]
+
+
+class UsedSource(Output):
+    kind: str = Field(description="preference, knowledge or document")
+    id: int
+    text: str
+    score: float | None = None
+
+
+class TurnError(Output):
+    code: str
+    message: str
+
+
+class ConversationReply(Output):
+    response: Response
+    conversation_id: str
+    continue_conversation: bool
+    interaction_id: str = Field(description="Names this turn, for feedback")
+    cache: str = Field(description="hit, miss, or bypass with its reason")
+    sources: list[UsedSource]
+    model: str
+    timings: dict[str, float] = Field(description="Milliseconds by step")
+    intent: str | None = Field(default=None, description="What the gateway did itself")
+    without: list[str] = Field(default_factory=list, description="Parts that did not answer in time")
+    error: TurnError | None = None
+
+
+async def converse(request: web.Request, given: ConversationRequest) -> web.StreamResponse:
+    """One turn. As in Home Assistant's API a failed one is a 200 too: `response_type` is `error`, with words to say."""
+    turn = Turn(
+        scope=request[SCOPE],
+        utterance=given.text.strip(),
+        edge="conversation",
+        conversation_id=given.conversation_id,
+        area=given.area,
+        device_id=given.device_id,
+        language=given.language,
+        voice=True,
+        cache_control=cache_control(request),
+    )
+    if given.stream:
+        return await _stream(request, turn)
+    async with aclosing(request.app[PIPELINE].run(turn)) as answer:
+        async for piece in answer:
+            if isinstance(piece, Reply):
+                return _whole(piece)
+    raise AssertionError("a turn ends with its reply")
+
+
+async def _stream(request: web.Request, turn: Turn) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": EVENTS, "Cache-Control": "no-store"})
+    await response.prepare(request)
+    async with aclosing(request.app[PIPELINE].run(turn)) as answer:
+        async for piece in answer:
+            if isinstance(piece, Reply):
+                await response.write(_event("reply", to_body(piece).model_dump_json().encode()))
+            elif isinstance(piece, Delta) and piece.content:
+                await response.write(_event("delta", orjson.dumps({"content": piece.content})))
+    await response.write_eof()
+    return response
+
+
+def to_body(reply: Reply) -> ConversationReply:
+    """The reply in Home Assistant's shape, with the gateway's additions."""
+    data: dict[str, Any] = {"targets": [], "success": [], "failed": []}
+    kind = "action_done" if reply.intent else "query_answer"
+    if reply.error is not None:
+        kind, data = "error", {"code": "unknown"}
+    return ConversationReply(
+        response=Response(
+            speech=Speech(plain=Plain(speech=reply.text)), language=reply.language, response_type=kind, data=data
+        ),
+        conversation_id=reply.conversation_id,
+        continue_conversation=reply.text.rstrip().endswith(ASKS),
+        interaction_id=reply.interaction_id,
+        cache=str(reply.cache),
+        sources=[UsedSource(kind=s.kind, id=s.id, text=s.text, score=s.score) for s in reply.sources],
+        model=reply.model,
+        timings=dict(reply.timings),
+        intent=reply.intent,
+        without=list(reply.degraded),
+        error=TurnError(code=reply.error.code, message=reply.error.message) if reply.error is not None else None,
+    )
+
+
+def _whole(reply: Reply) -> web.Response:
+    headers = {"Content-Type": "application/json"}
+    if reply.error is not None and reply.error.retry_after is not None:
+        headers["Retry-After"] = str(reply.error.retry_after)
+    return web.Response(
+        body=to_body(reply).model_dump_json().encode(),
+        headers=headers,
+    )
+
+
+def _event(name: str, data: bytes) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"

@@ -1,0 +1,310 @@
+"""Ollama's own API, so that its clients need only another address: `/api/chat`, `/api/tags`, `/api/version`.
+
+The stream is NDJSON, a line a delta, the last with `"done": true`:
+
+    {"model": "m", "created_at": "...Z", "message": {"role": "assistant", "content": "Hi"}, "done": false}
+    {"model": "m", "created_at": "...Z", "message": {"role": "assistant", "content": ""}, "done": true,
+     "done_reason": "stop", "total_duration": 1, "prompt_eval_count": 1, "eval_count": 1, ...}
+
+Home Assistant's assistant breaks on an error status and on a blank line, so a voice turn that fails says so in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway.edge.api import read_body
+from gateway.edge.assist import dissect
+from gateway.edge.keys import PIPELINE, SCOPE, SETTINGS
+from gateway.edge.wire import cache_control
+from gateway.errors import BadRequest, ModelError
+from gateway.llm.chat import ChatModel
+from gateway.shapes import CacheControl, Delta, Message, Reply, Role, Scope, ToolCall, Turn
+
+log = logging.getLogger(__name__)
+
+NDJSON = "application/x-ndjson"
+JSON = "application/json; charset=utf-8"
+# What a client is told where no Ollama is behind the gateway: the version whose API this is.
+VERSION = "0.12.6"
+PATIENCE_SECONDS = 1.0  # Home Assistant gives the list five seconds
+ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+MAX_DEPTH = 64
+MESSAGE_FIELDS = frozenset({"role", "content", "thinking", "tool_calls", "images"})
+# What the turn carries in fields of its own; every other field of a request is passed on as it came.
+TURN_FIELDS = frozenset({"model", "messages", "tools", "stream"})
+
+MODELS: web.AppKey[KnownModels] = web.AppKey("models")
+
+
+class KnownModels:
+    """The models there are, as last heard: Home Assistant must see its model even while Ollama is away."""
+
+    def __init__(self, chat: ChatModel) -> None:
+        self._chat = chat
+        self._last: list[dict[str, Any]] = []
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """Ollama's entries of `/api/tags`. Never raises for a model server that is away."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                self._last = await self._chat.models()
+        except (ModelError, TimeoutError) as error:
+            log.warning(
+                "listing the models as last heard: %s",
+                error.message if isinstance(error, ModelError) else "no answer in time",
+            )
+        return self._last or [{"name": self._chat.name, "model": self._chat.name}]
+
+
+async def tags(request: web.Request) -> web.Response:
+    """`GET /api/tags`."""
+    return _json({"models": await request.app[MODELS].listed()})
+
+
+async def version(_: web.Request) -> web.Response:
+    """`GET /api/version`."""
+    return _json({"version": VERSION})
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """`POST /api/chat`, streamed (the default) or whole. Raises GatewayError for what Ollama would refuse."""
+    body = parse(await read_body(request, request.app[SETTINGS]))
+    if not body.get("messages"):
+        return _json(_line(body["model"], "", done=True, extra={"done_reason": "load"}))
+    turn = from_chat(
+        body,
+        request[SCOPE],
+        cache_control=cache_control(request),
+        max_text=request.app[SETTINGS].server.max_text_characters,
+    )
+    if body.get("stream", True):
+        return await _stream(request, turn)
+    async with aclosing(request.app[PIPELINE].run(turn)) as answer:
+        async for piece in answer:
+            if isinstance(piece, Reply):
+                if piece.error is not None and not turn.voice:
+                    raise piece.error
+                return _json(to_whole(piece), {"X-Interaction-Id": piece.interaction_id})
+    raise AssertionError("a turn ends with its reply")
+
+
+async def _stream(request: web.Request, turn: Turn) -> web.StreamResponse:
+    headers = {"Content-Type": NDJSON, "X-Interaction-Id": turn.interaction_id}
+    response = web.StreamResponse(headers=headers)
+    async with aclosing(request.app[PIPELINE].run(turn)) as answer:
+        async for piece in answer:
+            if isinstance(piece, Reply) and piece.error is not None and not turn.voice:
+                if not response.prepared:
+                    raise piece.error  # nothing was sent: the client gets its status
+                await response.write(orjson.dumps({"error": piece.error.message}) + b"\n")
+                break
+            if not response.prepared:
+                await response.prepare(request)
+            line = to_last_line(piece) if isinstance(piece, Reply) else to_line(turn, piece)
+            if line is not None:
+                await response.write(orjson.dumps(line) + b"\n")
+    await response.write_eof()
+    return response
+
+
+# --- request -> Turn ----------------------------------------------------------------------------------------------
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The body of a chat request, its fields of the right types. Raises BadRequest that names what is wrong."""
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"invalid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body should be a JSON object")
+    model, messages = body.get("model"), body.get("messages", [])
+    if not isinstance(model, str) or not model:
+        raise BadRequest("model is required", field="model")
+    if not isinstance(body.get("stream", True), bool):
+        raise BadRequest("stream should be true or false", field="stream")
+    for name, kind in (("options", dict), ("tools", list)):
+        if not isinstance(body.get(name) or kind(), kind):
+            raise BadRequest(f"{name} should be {'an object' if kind is dict else 'a list'}", field=name)
+    if any(not isinstance(tool, dict) for tool in body.get("tools") or ()):
+        raise BadRequest("tools should be a list of objects", field="tools")
+    if messages is not None and not isinstance(messages, list):
+        raise BadRequest("messages should be a list", field="messages")
+    for position, message in enumerate(messages or ()):
+        _check_message(message, f"messages.{position}")
+    _check_values(body)
+    return body
+
+
+def from_chat(body: Mapping[str, Any], scope: Scope, *, cache_control: CacheControl, max_text: int) -> Turn:
+    """The turn that a checked chat request is.
+
+    The first system message is the head. The last user message is the utterance; tool calls and results after it (or
+    the beginning of an answer to go on with) are the turn's continuation. Raises BadRequest for text over `max_text`.
+    """
+    messages = [_to_message(message) for message in body["messages"]]
+    system = messages[0].content if messages[0].role == "system" else ""
+    rest = messages[1:] if messages[0].role == "system" else messages
+    spoken_at = max((at for at, message in enumerate(rest) if message.role == "user"), default=None)
+    utterance = rest[spoken_at] if spoken_at is not None else Message("user")
+    if len(utterance.content) > max_text:
+        raise BadRequest(
+            f"the last user message is {len(utterance.content)} characters long; at most {max_text} are allowed",
+            field="messages",
+        )
+    history = rest[:spoken_at] if spoken_at is not None else ()
+    continuation = rest[spoken_at + 1 :] if spoken_at is not None else rest
+    told = dissect(system)
+    options = dict(body.get("options") or {})
+    if options.pop("cache", True) is False:
+        cache_control = CacheControl.NO_STORE
+    request = {name: value for name, value in body.items() if name not in TURN_FIELDS and value is not None}
+    if "options" in request:
+        request["options"] = options
+    return Turn(
+        scope=scope,
+        utterance=utterance.content,
+        edge="ollama",
+        head=told.head,
+        volatile=told.volatile,
+        clock=told.clock,
+        history=tuple(history),
+        sends_history=True,
+        continuation=tuple(continuation),
+        images=utterance.images,
+        tools=tuple(body.get("tools") or ()),
+        entities=told.entities,
+        area=told.area,
+        floor=told.floor,
+        voice=told.assist and not told.task,
+        task=told.task or request.get("format") is not None,
+        model=body["model"],
+        request=request,
+        cache_control=cache_control,
+    )
+
+
+def _check_message(message: Any, place: str) -> None:
+    if not isinstance(message, dict):
+        raise BadRequest(f"{place} should be an object", field=place)
+    if message.get("role") not in ROLES:
+        raise BadRequest(f"{place}.role should be one of {', '.join(ROLES)}", field=f"{place}.role")
+    for name in ("content", "thinking"):
+        if not isinstance(message.get(name) or "", str):
+            raise BadRequest(f"{place}.{name} should be a string", field=f"{place}.{name}")
+    images = message.get("images") or []
+    if not isinstance(images, list) or any(not isinstance(image, str) for image in images):
+        raise BadRequest(f"{place}.images should be a list of base64 strings", field=f"{place}.images")
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise BadRequest(f"{place}.tool_calls should be a list", field=f"{place}.tool_calls")
+    for call in calls:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise BadRequest(f"{place}.tool_calls should hold functions with a name", field=f"{place}.tool_calls")
+        if not isinstance(function.get("arguments") or {}, dict):
+            raise BadRequest(f"{place}.tool_calls: arguments should be an object", field=f"{place}.tool_calls")
+
+
+def _to_message(message: Mapping[str, Any]) -> Message:
+    calls = message.get("tool_calls") or ()
+    return Message(
+        role=ROLES[message["role"]],
+        content=message.get("content") or "",
+        thinking=message.get("thinking") or "",
+        tool_calls=tuple(ToolCall(call["function"]["name"], call["function"].get("arguments") or {}) for call in calls),
+        images=tuple(message.get("images") or ()),
+        extra={name: value for name, value in message.items() if name not in MESSAGE_FIELDS},
+    )
+
+
+def _check_values(body: Mapping[str, Any]) -> None:
+    """PostgreSQL's text holds no NUL, and a value nested without end would not be written again."""
+    level: list[tuple[str, Any]] = list(body.items())
+    for _ in range(MAX_DEPTH):
+        inner: list[tuple[str, Any]] = []
+        for name, value in level:
+            if isinstance(value, str):
+                if "\x00" in value:
+                    raise BadRequest(f"{name} holds a NUL character", field=name)
+            elif isinstance(value, dict):
+                if any("\x00" in key for key in value):
+                    raise BadRequest(f"{name} holds a NUL character", field=name)
+                inner += [(name, held) for held in value.values()]
+            elif isinstance(value, list):
+                inner += [(name, held) for held in value]
+        if not inner:
+            return
+        level = inner
+    raise BadRequest(f"{level[0][0]} is nested more than {MAX_DEPTH} levels deep", field=level[0][0])
+
+
+# --- Delta, Reply -> response -------------------------------------------------------------------------------------
+
+
+def to_line(turn: Turn, delta: Delta) -> dict[str, Any] | None:
+    """A delta's line; None for one that says nothing (its figures come with the last line)."""
+    if not (delta.content or delta.thinking or delta.tool_calls):
+        return None
+    return _line(turn.model or "", delta.content, thinking=delta.thinking, tool_calls=delta.tool_calls)
+
+
+def to_last_line(reply: Reply) -> dict[str, Any]:
+    """The line that ends a stream: why it ended, and its figures."""
+    return _line(reply.model, "", done=True, extra=_figures(reply))
+
+
+def to_whole(reply: Reply) -> dict[str, Any]:
+    """The answer in one object, for a client that does not stream."""
+    return _line(
+        reply.model, reply.text, thinking=reply.thinking, tool_calls=reply.tool_calls, done=True, extra=_figures(reply)
+    )
+
+
+def _line(
+    model: str,
+    content: str,
+    *,
+    thinking: str = "",
+    tool_calls: Sequence[ToolCall] = (),
+    done: bool = False,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if thinking:
+        message["thinking"] = thinking
+    if tool_calls:
+        message["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": dict(call.arguments)}} for call in tool_calls
+        ]
+    created_at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"model": model, "created_at": created_at, "message": message, "done": done, **(extra or {})}
+
+
+def _figures(reply: Reply) -> dict[str, Any]:
+    """Ollama's own figures (durations in nanoseconds), and beside them the gateway's."""
+    usage = reply.usage
+    return {
+        "done_reason": "length" if reply.finish == "length" else "stop",
+        "total_duration": int(reply.timings.get("total", 0.0) * 1_000_000),
+        "load_duration": usage.load_ns,
+        "prompt_eval_count": usage.prompt_tokens,
+        "prompt_eval_duration": usage.prompt_ns,
+        "eval_count": usage.completion_tokens,
+        "eval_duration": usage.completion_ns,
+        "interaction_id": reply.interaction_id,
+        "cache": str(reply.cache),
+    }
+
+
+def _json(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(body), headers={"Content-Type": JSON, **(headers or {})})

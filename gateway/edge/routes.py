@@ -1,0 +1,70 @@
+"""The REST endpoints, as a table: path, who answers, what it takes, what it may answer."""
+# ruff: noqa: E501 (a table is read by its columns)
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway.edge import cache, conversation, conversations, memory, ollama, preferences, status, training
+from gateway.edge.api import ID_PATH, JSON, JSON_LINES, Endpoint, Nothing
+from gateway.edge.keys import OPENAPI, SETTINGS
+from gateway.edge.middleware import mark_response
+from gateway.edge.openapi import document
+
+# fmt: off
+ENDPOINTS: tuple[Endpoint[Any], ...] = (
+    Endpoint("POST",   "/conversation",       conversation.converse, conversation.ConversationRequest, {200: conversation.ConversationReply}, "Say something to the assistant"),
+
+    Endpoint("POST",   "/memory/add",         memory.add,          memory.Addition,       {201: memory.Entry, 202: memory.Reference}, "Keep something"),
+    Endpoint("GET",    "/memory/search",      memory.search,       memory.Search,         {200: memory.Results},  "Find by meaning"),
+    Endpoint("POST",   "/memory/import",      memory.import_lines, Nothing,               {200: memory.Imported}, "Keep many things, a JSON object a line", streams=(JSON_LINES, "text/plain")),
+    Endpoint("GET",    "/memory",             memory.page,         memory.Page,           {200: memory.Entries},  "List what is kept"),
+    Endpoint("GET",    f"/memory/{ID_PATH}",  memory.read,         Nothing,               {200: memory.Entry},    "Read an entry"),
+    Endpoint("PATCH",  f"/memory/{ID_PATH}",  memory.change,       memory.Change,         {200: memory.Entry},    "Correct an entry"),
+    Endpoint("DELETE", f"/memory/{ID_PATH}",  memory.delete,       Nothing,               {204: None},            "Forget an entry"),
+
+    Endpoint("POST",   "/preferences/set",    preferences.put,     preferences.Setting,   {200: preferences.Item, 201: preferences.Item, 202: preferences.AcceptedKey}, "Set a preference"),
+    Endpoint("GET",    "/preferences/get",    preferences.get,     preferences.Wanted,    {200: preferences.ItemOrItems}, "Read by key or category", fails=(404,)),
+    Endpoint("GET",    "/preferences",        preferences.page,    preferences.Listing,   {200: preferences.Items}, "List preferences"),
+    Endpoint("GET",    f"/preferences/{ID_PATH}", preferences.read,   Nothing,            {200: preferences.Item}, "Read a preference"),
+    Endpoint("PATCH",  f"/preferences/{ID_PATH}", preferences.change, preferences.Correction, {200: preferences.Item}, "Correct a preference"),
+    Endpoint("DELETE", f"/preferences/{ID_PATH}", preferences.delete, Nothing,            {204: None},            "Forget a preference"),
+
+    Endpoint("GET",    "/conversations",      conversations.page,  conversations.Range,   {200: conversations.SaidPage}, "List what was said"),
+
+    Endpoint("POST",   "/training/feedback",  training.feedback,   training.Opinion,      {200: training.Noted, 201: training.Noted, 202: training.Noted}, "Score a turn", fails=(404,)),
+    Endpoint("GET",    "/training/export",    training.export,     training.Selection,    {200: JSON_LINES},      "Training data, chat messages a line", fails=(409,)),
+
+    Endpoint("GET",    "/cache/stats",        cache.stats,         Nothing,               {200: cache.Stats},     "How the cache does"),
+    Endpoint("DELETE", "/cache/clear",        cache.clear,         cache.Clearing,        {200: cache.Cleared},   "End stored answers"),
+
+    Endpoint("GET",    "/healthz",            status.healthz,      Nothing,               {200: status.Alive},    "Whether the process lives", everyone=True),
+    Endpoint("GET",    "/readyz",             status.readyz,       Nothing,               {200: status.Readiness, 503: status.Readiness}, "Whether a turn could be answered", everyone=True),
+    Endpoint("GET",    "/metrics",            status.metrics,      Nothing,               {200: "text/plain"},    "Figures for Prometheus"),
+    Endpoint("GET",    "/openapi.json",       status.openapi,      Nothing,               {200: JSON},            "This document", everyone=True),
+    Endpoint("GET",    "/docs",               status.docs,         Nothing,               {200: "text/html"},     "A page to read it", everyone=True),
+    Endpoint("GET",    "/docs/docs.js",       status.docs_script,  Nothing,               {200: "text/javascript"}, "That page's script", everyone=True),
+    Endpoint("GET",    "/docs/docs.css",      status.docs_style,   Nothing,               {200: "text/css"},      "That page's style", everyone=True),
+)
+# fmt: on
+
+# Ollama's API is Ollama's to document: its clients know it.
+OLLAMA = (
+    ("POST", "/api/chat", ollama.chat),
+    ("GET", "/api/tags", ollama.tags),
+    ("GET", "/api/version", ollama.version),
+)
+
+
+def register(app: web.Application, *more: Endpoint[Any]) -> None:
+    """Adds every endpoint of the table, and `more`, to `app` (which has SETTINGS), and the document made of them."""
+    endpoints = (*ENDPOINTS, *more)
+    for endpoint in endpoints:
+        app.router.add_route(endpoint.method, endpoint.path, endpoint.respond)
+    for method, path, handler in OLLAMA:
+        app.router.add_route(method, path, handler)
+    app.on_response_prepare.append(mark_response)
+    app[OPENAPI] = orjson.dumps(document(endpoints, max_text=app[SETTINGS].server.max_text_characters))

@@ -1,0 +1,1 @@
+"""What the household told the gateway: preferences, knowledge, and recalling them into a turn."""

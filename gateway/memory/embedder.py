@@ -1,0 +1,138 @@
+"""Vectors that come late: for rows stored while the embedding model was away, by an import, or by the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from types import TracebackType
+
+from gateway.config import EmbeddingSettings
+from gateway.errors import GatewayError, ModelError, StoreUnavailable
+from gateway.llm.embedding import Embedder
+from gateway.memory.knowledge import VECTOR_KIND
+from gateway.metrics import Metrics
+from gateway.shapes import Scope
+from gateway.store import knowledge, members, vectors
+from gateway.store.epoch import EpochWatch
+from gateway.store.pool import Database
+
+LOG = logging.getLogger(__name__)
+
+IDLE_SECONDS = 30.0  # rows that came from elsewhere (another gateway, SQL by hand) wait no longer than this
+
+
+class LateEmbedder:
+    """One task that embeds the rows of a household, shared and members' own, that have no vector yet.
+
+    `async with` starts and ends it; `wake` says that there is something to do.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        embedder: Embedder,
+        epoch: EpochWatch,
+        metrics: Metrics,
+        settings: EmbeddingSettings,
+        household_id: int,
+    ) -> None:
+        self._database = database
+        self._embedder = embedder
+        self._epoch = epoch
+        self._metrics = metrics
+        self._settings = settings
+        self._household = Scope(household_id)
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._away = False
+
+    async def __aenter__(self) -> LateEmbedder:
+        self._wanted.set()  # what an earlier run left
+        self._task = asyncio.create_task(self._run(), name="late embedder")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def wake(self) -> None:
+        """Looks for rows without a vector soon."""
+        self._wanted.set()
+
+    async def embed_all(self) -> int:
+        """Embeds what has no vector, in every scope of the household; how many there were.
+
+        Raises ModelError or StoreUnavailable where a part is away; what was embedded until then stays.
+        """
+        done = 0
+        try:
+            for scope in await self._scopes():
+                done += await self._embed(scope)
+        finally:
+            with suppress(StoreUnavailable):
+                self._metrics.unembedded.set(await self._count())
+        return done
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                done = await self.embed_all()
+            except GatewayError as error:
+                # Said once, not every half minute for as long as the model is away.
+                LOG.log(logging.DEBUG if self._away else logging.WARNING, "vectors have to wait: %s", error.message)
+                self._away = True
+            except Exception:
+                # A task's boundary: what is wrong with one round must not end all later ones.
+                LOG.exception("a round of late vectors failed")
+            else:
+                self._away = False
+                if done:
+                    LOG.info("made %d vectors that were missing", done)
+
+    async def _scopes(self) -> list[Scope]:
+        async with self._database.scoped(self._household) as connection:
+            everyone = await members.listing(connection, self._household.household_id)
+        return [self._household, *(Scope(self._household.household_id, member.id) for member in everyone)]
+
+    async def _embed(self, scope: Scope) -> int:
+        done = 0
+        while True:
+            async with self._database.scoped(scope) as connection:
+                space_id = await vectors.use_space(connection, self._embedder.space)
+                rows = await knowledge.without_vector(connection, space_id, limit=self._settings.batch_size)
+            if not rows:
+                return done
+            try:
+                async with asyncio.timeout(self._settings.document_seconds):
+                    made = await self._embedder.documents([content for _, content, _ in rows])
+            except TimeoutError:
+                raise ModelError("The embedding model took too long for a batch.") from None
+            async with self._database.scoped(scope) as connection:
+                stored = await vectors.upsert(
+                    connection,
+                    space_id,
+                    VECTOR_KIND,
+                    [(row, member, vector) for (row, _, member), vector in zip(rows, made, strict=True)],
+                    made_of=[content for _, content, _ in rows],
+                )
+            await self._epoch.refresh()
+            done += stored
+
+    async def _count(self) -> int:
+        counts = []
+        for scope in await self._scopes():
+            async with self._database.scoped(scope) as connection:
+                space_id = await vectors.use_space(connection, self._embedder.space)
+                counts.append(await knowledge.count_without_vector(connection, space_id))
+        shared, *seen_by_members = counts
+        return shared + sum(seen - shared for seen in seen_by_members)  # a member sees the shared rows too

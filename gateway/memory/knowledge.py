@@ -1,0 +1,353 @@
+"""Knowledge: what the household was told, found again by meaning, or by its words where there are no vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from gateway.config import EmbeddingSettings
+from gateway.errors import BadRequest, ModelError, NotFound, StoreUnavailable
+from gateway.llm.embedding import Embedder, Vector
+from gateway.shapes import Scope
+from gateway.store import knowledge as rows
+from gateway.store import vectors
+from gateway.store.epoch import EpochWatch
+from gateway.store.journal import Journal
+from gateway.store.knowledge import Knowledge, NewKnowledge
+from gateway.store.pool import Database
+
+if TYPE_CHECKING:
+    import asyncpg
+
+LOG = logging.getLogger(__name__)
+
+VECTOR_KIND = "knowledge"
+ONE_DOCUMENT_SECONDS = 5.0  # one text to be stored is not worth a longer wait: its vector comes later
+JOURNAL_SECONDS = 2.0  # how long a write waits for those before it
+
+IMPORT_BATCH = 500  # rows a transaction
+IMPORT_EMBEDDED_AT_ONCE = 64  # the first lines of an import are found at once; a long one's vectors come later
+MAX_LINE_BYTES = 262_144  # 8,000 characters escaped as JSON's pairs of \uXXXX, and room for the rest
+MAX_LINE_ERRORS = 1000  # reported; the others are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Taken down in the journal while PostgreSQL is away: it will be stored, and has no id yet."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Best first. `mode` tells how it was found: by vector, or by words (`text`) where vectors could not be made.
+
+    `complete` is false where something that might belong here could not be looked at by meaning: the question had no
+    vector in time, or a row has none yet. `next_expiry`: when the first of all that the scope sees ends.
+    """
+
+    hits: Sequence[tuple[Knowledge, float]]
+    mode: Literal["vector", "text"]
+    complete: bool
+    next_expiry: datetime | None
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """How an import went: lines added, lines refused (the first MAX_LINE_ERRORS told), rows still without a vector."""
+
+    added: int = 0
+    refused: int = 0
+    without_vector: int = 0
+    errors: list[tuple[int, str]] = field(default_factory=list)
+
+    def refuse(self, line: int, message: str) -> None:
+        """Notes that `line` (counted from 1) was not taken, and why."""
+        self.refused += 1
+        if len(self.errors) < MAX_LINE_ERRORS:
+            self.errors.append((line, message))
+
+
+class KnowledgeBase:
+    """Knowledge of every scope. Each write is followed by a read of the epoch, so that no older answer is given."""
+
+    def __init__(
+        self,
+        database: Database,
+        embedder: Embedder,
+        journal: Journal,
+        epoch: EpochWatch,
+        settings: EmbeddingSettings,
+        wake_embedder: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._embedder = embedder
+        self._journal = journal
+        self._epoch = epoch
+        self._settings = settings
+        self._wake_embedder = wake_embedder
+        self._spaces: dict[int, int] = {}
+
+    async def add(self, scope: Scope, new: NewKnowledge) -> Knowledge | Pending:
+        """Stores `new` with its vector, or without one where that can't be made now (it is made later).
+
+        With PostgreSQL away it goes to the journal. Raises JournalFull where that is full too.
+        """
+        vector = await self._vector_of_document(new.content)
+        if await self._settled():
+            try:
+                async with self._database.scoped(scope) as connection:
+                    entry = await rows.insert(
+                        connection,
+                        content=new.content,
+                        source=new.source,
+                        tags=new.tags,
+                        kind=new.kind,
+                        member_id=new.member_id,
+                        expires_at=new.expires_at,
+                        pinned=new.pinned,
+                    )
+                    await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
+            except StoreUnavailable as error:
+                LOG.warning("knowledge goes to the journal: %s", error.message)
+            else:
+                await self._changed(vector is None)
+                return entry
+        reference = f"mem_{secrets.token_hex(16)}"
+        self._journal.append(
+            {
+                "kind": "knowledge",
+                "reference": reference,
+                "household_id": scope.household_id,
+                "member_id": new.member_id,
+                "content": new.content,
+                "source": new.source,
+                "tags": list(new.tags),
+                "kind_of": new.kind,
+                "pinned": new.pinned,
+                "expires_at": new.expires_at.isoformat() if new.expires_at else None,
+            }
+        )
+        return Pending(reference)
+
+    async def add_once(self, scope: Scope, new: NewKnowledge) -> Literal["added", "known", "pending"]:
+        """Like `add`, but for words that the same owner has said before, which stay as they are (`known`)."""
+        try:
+            async with self._database.scoped(scope) as connection:
+                if await rows.find_same(connection, new.content, new.member_id) is not None:
+                    return "known"
+        except StoreUnavailable:
+            pass  # `add` takes it down in the journal
+        return "pending" if isinstance(await self.add(scope, new), Pending) else "added"
+
+    async def search(
+        self,
+        scope: Scope,
+        query: str,
+        *,
+        limit: int,
+        tags: Sequence[str] = (),
+        member: int | None = None,
+    ) -> SearchResult:
+        """What the scope knows that is nearest to `query`; with `tags` only what has them all, with `member` only what
+        is that member's own. Scores are cosines, or the matched share of the question's words where mode is `text`.
+        """
+        vector = await self._vector_of_query(query)
+        async with self._database.scoped(scope) as connection:
+            next_expiry = await rows.next_expiry(connection)
+            if vector is None:
+                found = await rows.matching(connection, query=query, limit=limit, tags=tags, member=member)
+                return SearchResult(found, "text", complete=False, next_expiry=next_expiry)
+            space_id = await self._space(connection, scope)
+            hits = await rows.nearest(
+                connection, space_id=space_id, embedding=vector, limit=limit, tags=tags, member=member
+            )
+            missing = await rows.without_vector(connection, space_id, limit=1)
+            if missing and len(hits) < limit:
+                # Rows told a moment ago have no vector yet; by their words they can be found already.
+                seen = {entry.id for entry, _ in hits}
+                by_words = await rows.matching(connection, query=query, limit=limit, tags=tags, member=member)
+                both = [*hits, *((entry, score) for entry, score in by_words if entry.id not in seen)]
+                hits = sorted(both, key=lambda hit: hit[1], reverse=True)[:limit]
+            return SearchResult(hits, "vector", complete=not missing, next_expiry=next_expiry)
+
+    async def get(self, scope: Scope, entry_id: int) -> Knowledge:
+        """One entry. Raises NotFound."""
+        async with self._database.scoped(scope) as connection:
+            entry = await rows.get(connection, entry_id)
+        return _found(entry, entry_id)
+
+    async def page(
+        self, scope: Scope, *, after: int = 0, limit: int, tags: Sequence[str] = (), member: int | None = None
+    ) -> list[Knowledge]:
+        """Up to `limit` entries with ids over `after`, in the order of their ids."""
+        async with self._database.scoped(scope) as connection:
+            return await rows.page(connection, after=after, limit=limit, tags=tags, member=member)
+
+    async def newest(self, scope: Scope, *, limit: int) -> tuple[list[Knowledge], int]:
+        """The last `limit` entries, newest first, and how many the scope sees in all."""
+        async with self._database.scoped(scope) as connection:
+            return await rows.newest(connection, limit), await rows.count(connection)
+
+    async def update(self, scope: Scope, entry_id: int, changes: Mapping[str, Any]) -> Knowledge:
+        """Changes the named fields of an entry, and its vector where the words change. Raises NotFound."""
+        content = changes.get("content")
+        vector = await self._vector_of_document(content) if content is not None else None
+        await self._settled_or_away()
+        async with self._database.scoped(scope) as connection:
+            entry = _found(await rows.update(connection, entry_id, **changes), entry_id)
+            await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
+        # A row that changes hands loses its vector as well, whatever its words.
+        await self._changed(vector is None)
+        return entry
+
+    async def delete(self, scope: Scope, entry_id: int) -> None:
+        """Forgets an entry and its vectors. Raises NotFound."""
+        await self._settled_or_away()
+        async with self._database.scoped(scope) as connection:
+            if not await rows.delete(connection, entry_id):
+                raise _missing(entry_id)
+        await self._changed(False)
+
+    async def import_lines(
+        self,
+        scope: Scope,
+        pieces: AsyncIterator[bytes],
+        read: Callable[[bytes], NewKnowledge],
+    ) -> ImportReport:
+        """Adds an entry a line of JSONL, in batches, in bounded memory whatever the length.
+
+        `pieces` are bytes as they come; `read` makes an entry of a line or raises BadRequest, which is reported with
+        the line's number. What was stored before the connection or PostgreSQL broke off stays.
+        """
+        await self._settled_or_away()
+        report = ImportReport()
+        batch: list[NewKnowledge] = []
+        async for number, line in _lines(pieces):
+            if line is None:
+                report.refuse(number, f"is longer than {MAX_LINE_BYTES} bytes")
+                continue
+            if not line.strip():
+                continue
+            try:
+                batch.append(read(line))
+            except BadRequest as error:
+                report.refuse(number, error.message)
+            if len(batch) >= (IMPORT_EMBEDDED_AT_ONCE if report.added < IMPORT_EMBEDDED_AT_ONCE else IMPORT_BATCH):
+                await self._store_batch(scope, batch, report)
+                batch = []
+        if batch:
+            await self._store_batch(scope, batch, report)
+        return report
+
+    async def _store_batch(self, scope: Scope, batch: Sequence[NewKnowledge], report: ImportReport) -> None:
+        embedded: Sequence[Vector | None] = [None] * len(batch)
+        if report.added < IMPORT_EMBEDDED_AT_ONCE:
+            embedded = await self._vectors_of_documents([new.content for new in batch])
+        try:
+            async with self._database.scoped(scope) as connection:
+                ids = await rows.insert_many(connection, batch)
+                await self._keep_vectors(
+                    connection,
+                    scope,
+                    [
+                        (row, new.member_id, vector, new.content)
+                        for row, new, vector in zip(ids, batch, embedded, strict=True)
+                    ],
+                )
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"{error.message} The import stopped; its first {report.added} entries are stored.", retry_after=5
+            ) from error
+        report.added += len(ids)
+        missing = sum(vector is None for vector in embedded)
+        report.without_vector += missing
+        await self._changed(missing > 0)
+
+    async def _vector_of_query(self, query: str) -> Vector | None:
+        try:
+            async with asyncio.timeout(self._settings.query_seconds):
+                return await self._embedder.query(query)
+        except (ModelError, TimeoutError) as error:
+            LOG.info("searching by words alone: %s", _why(error))
+            return None
+
+    async def _vector_of_document(self, content: str) -> Vector | None:
+        return (await self._vectors_of_documents([content], ONE_DOCUMENT_SECONDS))[0]
+
+    async def _vectors_of_documents(
+        self, contents: Sequence[str], seconds: float | None = None
+    ) -> Sequence[Vector | None]:
+        bound = min(seconds or self._settings.document_seconds, self._settings.document_seconds)
+        try:
+            async with asyncio.timeout(bound):
+                return list(await self._embedder.documents(contents))
+        except (ModelError, TimeoutError) as error:
+            LOG.info("stored without vectors for now: %s", _why(error))
+            return [None] * len(contents)
+
+    async def _keep_vectors(
+        self,
+        connection: asyncpg.Connection,
+        scope: Scope,
+        made: Sequence[tuple[int, int | None, Vector | None, str]],
+    ) -> None:
+        kept = [(row, member, vector) for row, member, vector, _ in made if vector is not None]
+        if kept:
+            texts = [text for _, _, vector, text in made if vector is not None]
+            await vectors.upsert(connection, await self._space(connection, scope), VECTOR_KIND, kept, made_of=texts)
+
+    async def _space(self, connection: asyncpg.Connection, scope: Scope) -> int:
+        space_id = self._spaces.get(scope.household_id)
+        if space_id is None:
+            space_id = await vectors.use_space(connection, self._embedder.space)
+            self._spaces[scope.household_id] = space_id
+        return space_id
+
+    async def _settled(self) -> bool:
+        """Whether every memory write before this one is stored; while they wait, later ones queue behind them."""
+        return not self._journal.pending_memory or await self._journal.flush(JOURNAL_SECONDS)
+
+    async def _settled_or_away(self) -> None:
+        if not await self._settled():
+            raise StoreUnavailable("PostgreSQL is away, and this cannot be done without it.", retry_after=5)
+
+    async def _changed(self, without_vector: bool) -> None:
+        await self._epoch.refresh()
+        if without_vector:
+            self._wake_embedder()
+
+
+def _why(error: ModelError | TimeoutError) -> str:
+    return error.message if isinstance(error, ModelError) else "the embedding model took too long"
+
+
+def _found(entry: Knowledge | None, entry_id: int) -> Knowledge:
+    if entry is None:
+        raise _missing(entry_id)
+    return entry
+
+
+def _missing(entry_id: int) -> NotFound:
+    return NotFound(f"There is no entry {entry_id}.", field="id")
+
+
+async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes | None]]:
+    """Numbered lines of a stream of bytes; None for one over MAX_LINE_BYTES, of which no more than that is held."""
+    number, rest, dropping = 1, bytearray(), False
+    async for piece in pieces:
+        *ended, begun = piece.split(b"\n")
+        for end in ended:
+            rest += end
+            yield number, None if dropping or len(rest) > MAX_LINE_BYTES else bytes(rest)
+            number, rest, dropping = number + 1, bytearray(), False
+        rest += begun
+        if len(rest) > MAX_LINE_BYTES:
+            rest, dropping = bytearray(), True
+    if rest or dropping:
+        yield number, None if dropping else bytes(rest)

@@ -1,0 +1,52 @@
+"""What `/metrics` tells (Prometheus). One object, made by the composition root and handed to whom measures."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """The gateway's figures. Counters only grow; gauges are set by their owner."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.turns = Counter(
+            "gateway_turns", "Turns by edge and how they ended", ["edge", "outcome"], registry=self.registry
+        )
+        self.turn_seconds = Histogram(
+            "gateway_turn_seconds", "A whole turn", ["edge"], buckets=SECONDS, registry=self.registry
+        )
+        self.step_seconds = Histogram(
+            "gateway_step_seconds", "A step of a turn", ["step"], buckets=SECONDS, registry=self.registry
+        )
+        self.cache = Counter(
+            "gateway_cache_lookups", "Cache outcomes, bypasses by reason", ["outcome", "reason"], registry=self.registry
+        )
+        self.cache_entries = Gauge("gateway_cache_entries", "Answers kept in memory", registry=self.registry)
+        self.queue_waiting = Gauge("gateway_queue_waiting", "Turns that wait for the model", registry=self.registry)
+        self.queue_active = Gauge("gateway_queue_active", "Turns that the model answers", registry=self.registry)
+        self.queue_refused = Counter(
+            "gateway_queue_refused", "Turns the queue did not take, by reason", ["reason"], registry=self.registry
+        )
+        self.tokens = Counter("gateway_tokens", "Tokens, by kind", ["kind"], registry=self.registry)
+        self.pool = Gauge("gateway_pool_connections", "Database connections", ["state"], registry=self.registry)
+        self.pool_exhausted = Counter(
+            "gateway_pool_exhausted", "Requests that got no database connection in time", registry=self.registry
+        )
+        self.journal_bytes = Gauge("gateway_journal_bytes", "Journal not yet in PostgreSQL", registry=self.registry)
+        self.journal_records = Gauge(
+            "gateway_journal_records", "Journal records not yet in PostgreSQL", registry=self.registry
+        )
+        self.unembedded = Gauge("gateway_unembedded_rows", "Memory rows still without a vector", registry=self.registry)
+        self.requests = Counter(
+            "gateway_http_requests",
+            "HTTP requests by path pattern and status",
+            ["path", "status"],
+            registry=self.registry,
+        )
+
+    def render(self) -> bytes:
+        """The figures in Prometheus' text format."""
+        return generate_latest(self.registry)

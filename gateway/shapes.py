@@ -1,0 +1,218 @@
+"""The canonical shapes. An edge makes a `Turn` of a request, and its own wire format of `Delta`s and a `Reply`."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from gateway.errors import GatewayError
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "cut_off", "error"]
+
+INTERACTION_PREFIX = "conv_"
+
+
+def new_turn_id() -> str:
+    """32 hexadecimal digits that sort by time (48 bits of milliseconds, then random), like UUID version 7."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose rows a unit of work may see: the household's shared ones, and those of `member_id` where it is known."""
+
+    household_id: int
+    member_id: int | None = None
+    member_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model's (or the gateway's) request that the client run a tool. `arguments` is always an object."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation. `images` are base64; `extra` holds fields passed through untouched."""
+
+    role: Role
+    content: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    images: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A thing at home that the assistant may touch, as the client's prompt states it."""
+
+    names: tuple[str, ...]
+    domain: str
+    areas: tuple[str, ...] = ()
+
+
+class CacheControl(StrEnum):
+    """What the client asks of the response cache."""
+
+    DEFAULT = "default"
+    NO_CACHE = "no-cache"  # ask the model, then store
+    NO_STORE = "no-store"  # neither answer from the cache nor store
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance and everything the client said around it, taken apart once by the edge.
+
+    `head` is the client's system text without the lines that differ from room to room (`volatile`: area, timers) and
+    from minute to minute (`clock`: time and date). `history` is what came before the utterance; what stands behind it
+    (tool calls and their results) is the `continuation`, and `utterance` is then the last user message. `language` is
+    what the client gave, if it did. `voice`: a failure is to be told in words; `task`: data to be worked on, no
+    question. `request` holds model options and every unknown field by name, to be passed through and to be part of
+    the cache's key.
+    """
+
+    scope: Scope
+    utterance: str
+    edge: str
+    id: str = field(default_factory=new_turn_id)
+    conversation_id: str | None = None
+    head: str = ""
+    volatile: tuple[str, ...] = ()
+    clock: tuple[str, ...] = ()
+    history: tuple[Message, ...] = ()
+    sends_history: bool = False
+    continuation: tuple[Message, ...] = ()
+    images: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    entities: tuple[Entity, ...] = ()
+    area: str | None = None
+    floor: str | None = None
+    device_id: str | None = None
+    language: str | None = None
+    voice: bool = False
+    task: bool = False
+    model: str | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    cache_control: CacheControl = CacheControl.DEFAULT
+
+    @property
+    def interaction_id(self) -> str:
+        """The id that feedback names."""
+        return INTERACTION_PREFIX + self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the model reported them, and its own durations in nanoseconds (0: not told)."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_prompt_tokens: int | None = None
+    load_ns: int = 0
+    prompt_ns: int = 0
+    completion_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a model's stream ended."""
+
+    reason: FinishReason
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One streamed piece of an answer. The last one of a stream, and only that one, has `finish`."""
+
+    content: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: Finish | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a chat model is asked. `options`, `format`, `think`, `keep_alive` are Ollama's; `extra` goes along."""
+
+    messages: tuple[Message, ...]
+    model: str
+    tools: tuple[Mapping[str, Any], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    format: Any = None
+    think: Any = None
+    keep_alive: Any = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where vectors can be compared with each other: one model, one width, one way of making them.
+
+    The prefixes are what is put before a query and before a text to be stored (for the model, not by the caller);
+    `recipe` names what is done to the model's numbers afterwards, so that a changed recipe is another space.
+    """
+
+    model: str
+    dimensions: int
+    query_prefix: str = ""
+    document_prefix: str = ""
+    recipe: str = "l2"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A piece of memory that was put before the model: `kind` is preference, knowledge or document."""
+
+    kind: str
+    id: int
+    text: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOutcome:
+    """Why the cache did or did not answer: hit, miss, or bypass with its reason."""
+
+    outcome: Literal["hit", "revalidated", "joined", "miss", "bypass"]
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.outcome}:{self.reason}" if self.reason else self.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The whole answer to a turn. `timings` are milliseconds by step; `intent` is set where the gateway acted itself;
+    `degraded` names the parts that were away; `error` is what ended a failed turn (then `text` says so in words)."""
+
+    turn_id: str
+    conversation_id: str
+    text: str
+    language: str
+    model: str
+    cache: CacheOutcome
+    finish: FinishReason = "stop"
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    sources: tuple[Source, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    intent: str | None = None
+    degraded: tuple[str, ...] = ()
+    error: GatewayError | None = None
+
+    @property
+    def interaction_id(self) -> str:
+        """The id that feedback names."""
+        return INTERACTION_PREFIX + self.turn_id

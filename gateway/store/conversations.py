@@ -1,0 +1,136 @@
+"""What was said: two rows a turn, the user's and the assistant's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRow:
+    """One side of a turn as it is kept."""
+
+    id: int
+    turn_id: str
+    session_id: str
+    member_id: int | None
+    role: str
+    content: str
+    language: str | None
+    intent: str | None
+    created_at: datetime
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One side of a turn to be kept."""
+
+    turn_id: str
+    session_id: str
+    member_id: int | None
+    role: str
+    content: str
+    language: str | None
+    intent: str | None
+    created_at: datetime
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class PastTurn(NamedTuple):
+    """A turn of the past, to be put before the model."""
+
+    turn_id: str
+    user: str
+    assistant: str
+    at: datetime
+
+
+async def insert(connection: asyncpg.Connection, rows: Sequence[Said]) -> None:
+    """Adds rows; a side of a turn that is there already stays as it is."""
+    await connection.executemany(
+        """
+        INSERT INTO conversations
+            (turn_id, session_id, member_id, role, content, language, intent, created_at, metadata)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (household_id, turn_id, role) DO NOTHING
+        """,
+        [
+            (
+                row.turn_id,
+                row.session_id,
+                row.member_id,
+                row.role,
+                row.content,
+                row.language,
+                row.intent,
+                row.created_at,
+                row.metadata,
+            )
+            for row in rows
+        ],
+    )
+
+
+async def last_turns(connection: asyncpg.Connection, session_id: str, turns: int, since: datetime) -> list[PastTurn]:
+    """The last `turns` turns of a session not before `since`, oldest first; unanswered ones have an empty answer."""
+    rows = await connection.fetch(
+        """
+        SELECT u.turn_id, u.content AS "user", coalesce(a.content, '') AS assistant, u.created_at AS at
+        FROM conversations u LEFT JOIN conversations a ON a.turn_id = u.turn_id AND a.role = 'assistant'
+        WHERE u.session_id = $1 AND u.role = 'user' AND u.created_at >= $3
+        ORDER BY u.created_at DESC, u.id DESC LIMIT $2
+        """,
+        session_id,
+        turns,
+        since,
+    )
+    return [PastTurn(**row) for row in reversed(rows)]
+
+
+async def page(
+    connection: asyncpg.Connection,
+    *,
+    before_id: int | None = None,
+    limit: int = 50,
+    session_id: str | None = None,
+    role: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[ConversationRow]:
+    """Newest first, those before the id `before_id`; of one session, one role, from `since` to before `until`."""
+    rows = await connection.fetch(
+        """
+        SELECT id, turn_id, session_id, member_id, role, content, language, intent, created_at, metadata
+        FROM conversations
+        WHERE ($1::bigint IS NULL OR id < $1)
+          AND ($3::text IS NULL OR session_id = $3)
+          AND ($4::text IS NULL OR role = $4)
+          AND ($5::timestamptz IS NULL OR created_at >= $5)
+          AND ($6::timestamptz IS NULL OR created_at < $6)
+        ORDER BY id DESC LIMIT $2
+        """,
+        before_id,
+        limit,
+        session_id,
+        role,
+        since,
+        until,
+    )
+    return [ConversationRow(**row) for row in rows]
+
+
+async def turn(connection: asyncpg.Connection, turn_id: str) -> list[ConversationRow]:
+    """Both sides of a turn, the user's first; empty when there is none in the scope."""
+    rows = await connection.fetch(
+        """
+        SELECT id, turn_id, session_id, member_id, role, content, language, intent, created_at, metadata
+        FROM conversations WHERE turn_id = $1 ORDER BY role DESC
+        """,
+        turn_id,
+    )
+    return [ConversationRow(**row) for row in rows]

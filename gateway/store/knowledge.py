@@ -1,0 +1,307 @@
+"""Knowledge: what the household was told. Search by meaning (vectors) and by words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import numpy as np
+
+CHANGEABLE = frozenset({"content", "source", "tags", "kind", "member_id", "confidence", "pinned", "expires_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """One thing known. `member_id` None: shared by the household. `confidence` is 0 to 1."""
+
+    id: int
+    content: str
+    source: str | None
+    tags: list[str]
+    kind: str
+    member_id: int | None
+    confidence: float
+    pinned: bool
+    expires_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewKnowledge:
+    """One thing to be known. Of two with the same `reference` the first one stays."""
+
+    content: str
+    source: str | None = None
+    tags: Sequence[str] = ()
+    kind: str = "fact"
+    member_id: int | None = None
+    expires_at: datetime | None = None
+    pinned: bool = False
+    reference: str | None = None
+
+
+async def insert(
+    connection: asyncpg.Connection,
+    *,
+    content: str,
+    source: str | None = None,
+    tags: Sequence[str] = (),
+    kind: str = "fact",
+    member_id: int | None = None,
+    expires_at: datetime | None = None,
+    pinned: bool = False,
+    reference: str | None = None,
+) -> Knowledge:
+    """Adds one and returns it; where `reference` is there already, returns that one unchanged."""
+    row = await connection.fetchrow(
+        """
+        WITH added AS (
+            INSERT INTO knowledge (content, source, tags, kind, member_id, expires_at, pinned, reference)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            ON CONFLICT (household_id, reference) DO NOTHING
+            RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        )
+        SELECT * FROM added
+        UNION ALL
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        FROM knowledge WHERE reference = $8
+        LIMIT 1
+        """,
+        content,
+        source,
+        list(tags),
+        kind,
+        member_id,
+        expires_at,
+        pinned,
+        reference,
+    )
+    return Knowledge(**row)
+
+
+async def insert_many(connection: asyncpg.Connection, rows: Sequence[NewKnowledge]) -> list[int]:
+    """Adds many in one statement (the epoch moves once) and returns their ids in the same order.
+
+    Rows whose `reference` is there already are left out, and so are their ids.
+    """
+    added = await connection.fetch(
+        """
+        INSERT INTO knowledge (content, source, tags, kind, member_id, expires_at, pinned, reference)
+        SELECT content, source, tags, kind, member_id, expires_at, pinned, reference
+        FROM ROWS FROM (jsonb_to_recordset($1) AS (
+            content text, source text, tags text[], kind text, member_id bigint, expires_at timestamptz,
+            pinned boolean, reference text)) WITH ORDINALITY
+        ORDER BY ordinality
+        ON CONFLICT (household_id, reference) DO NOTHING
+        RETURNING id
+        """,
+        [asdict(row) for row in rows],
+    )
+    return [row["id"] for row in added]
+
+
+async def get(connection: asyncpg.Connection, row_id: int) -> Knowledge | None:
+    """The one with this id, expired or not; None when there is none in the scope."""
+    row = await connection.fetchrow(
+        """
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        FROM knowledge WHERE id = $1
+        """,
+        row_id,
+    )
+    return None if row is None else Knowledge(**row)
+
+
+async def update(connection: asyncpg.Connection, row_id: int, **changes: Any) -> Knowledge | None:
+    """Changes the named columns (see CHANGEABLE) and returns the row; None when there is none in the scope.
+
+    Changed content, or another owner, drops the row's vectors.
+    """
+    _only(changes, CHANGEABLE)
+    row = await connection.fetchrow(
+        """
+        UPDATE knowledge
+        SET (content, source, tags, kind, member_id, confidence, pinned, expires_at) = (
+            SELECT changed.content, changed.source, changed.tags, changed.kind, changed.member_id,
+                   changed.confidence, changed.pinned, changed.expires_at
+            FROM jsonb_populate_record(knowledge, $2) AS changed)
+        WHERE id = $1
+        RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        """,
+        row_id,
+        changes,
+    )
+    return None if row is None else Knowledge(**row)
+
+
+async def delete(connection: asyncpg.Connection, row_id: int) -> bool:
+    """Forgets it and its vectors; False when there is none in the scope."""
+    return await connection.fetchval("DELETE FROM knowledge WHERE id = $1 RETURNING true", row_id) or False
+
+
+async def page(
+    connection: asyncpg.Connection,
+    *,
+    after: int = 0,
+    limit: int = 50,
+    tags: Sequence[str] = (),
+    member: int | None = None,
+) -> list[Knowledge]:
+    """By id, those after the id `after`; only those with every one of `tags`, only that member's own."""
+    rows = await connection.fetch(
+        """
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        FROM knowledge
+        WHERE id > $1 AND tags @> $3 AND ($4::bigint IS NULL OR member_id = $4)
+        ORDER BY id LIMIT $2
+        """,
+        after,
+        limit,
+        list(tags),
+        member,
+    )
+    return [Knowledge(**row) for row in rows]
+
+
+async def newest(connection: asyncpg.Connection, limit: int) -> list[Knowledge]:
+    """What was told last, the newest first; nothing that has expired."""
+    rows = await connection.fetch(
+        """
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        FROM knowledge
+        WHERE expires_at IS NULL OR expires_at > now()
+        ORDER BY id DESC LIMIT $1
+        """,
+        limit,
+    )
+    return [Knowledge(**row) for row in rows]
+
+
+async def find_same(connection: asyncpg.Connection, content: str, member_id: int | None) -> Knowledge | None:
+    """The unexpired one with just these words and this owner."""
+    row = await connection.fetchrow(
+        """
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        FROM knowledge
+        WHERE content = $1 AND member_id IS NOT DISTINCT FROM $2 AND (expires_at IS NULL OR expires_at > now())
+        ORDER BY id LIMIT 1
+        """,
+        content,
+        member_id,
+    )
+    return None if row is None else Knowledge(**row)
+
+
+async def nearest(
+    connection: asyncpg.Connection,
+    *,
+    space_id: int,
+    embedding: np.ndarray,
+    limit: int,
+    tags: Sequence[str] = (),
+    member: int | None = None,
+) -> list[tuple[Knowledge, float]]:
+    """The unexpired ones nearest in meaning, best first, each with its cosine similarity (-1 to 1). Exact."""
+    rows = await connection.fetch(
+        """
+        SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
+               k.created_at, k.updated_at, 1 - near.distance AS score
+        FROM (
+            SELECT v.ref_id, v.embedding <=> $2 AS distance
+            FROM vectors v
+            WHERE v.space_id = $1 AND v.kind = 'knowledge'
+              AND ($5::bigint IS NULL OR v.member_id = $5)
+              AND ($4::text[] = '{}' OR v.ref_id IN (SELECT t.id FROM knowledge t WHERE t.tags @> $4))
+              AND NOT EXISTS (SELECT FROM knowledge e WHERE e.id = v.ref_id AND e.expires_at <= now())
+            ORDER BY v.embedding <=> $2
+            LIMIT $3
+        ) AS near JOIN knowledge k ON k.id = near.ref_id
+        ORDER BY near.distance, k.id DESC
+        """,
+        space_id,
+        embedding,
+        limit,
+        list(tags),
+        member,
+    )
+    return [_scored(row) for row in rows]
+
+
+async def matching(
+    connection: asyncpg.Connection, *, query: str, limit: int, tags: Sequence[str] = (), member: int | None = None
+) -> list[tuple[Knowledge, float]]:
+    """The unexpired ones that share words with `query`, best first, each with the share that they hold (0 to 1)."""
+    rows = await connection.fetch(
+        """
+        SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
+               k.created_at, k.updated_at, found.score
+        FROM search_knowledge($1, $2, $3, $4) AS found JOIN knowledge k ON k.id = found.id
+        ORDER BY found.score DESC, k.id DESC
+        """,
+        query,
+        list(tags),
+        member,
+        limit,
+    )
+    return [_scored(row) for row in rows]
+
+
+async def without_vector(
+    connection: asyncpg.Connection, space_id: int, limit: int
+) -> list[tuple[int, str, int | None]]:
+    """(id, content, member_id) of rows that have no vector in this space yet, oldest first."""
+    rows = await connection.fetch(
+        """
+        SELECT k.id, k.content, k.member_id FROM knowledge k
+        WHERE (k.expires_at IS NULL OR k.expires_at > now())
+          AND NOT EXISTS (SELECT FROM vectors v WHERE v.space_id = $1 AND v.kind = 'knowledge' AND v.ref_id = k.id)
+        ORDER BY k.id LIMIT $2
+        """,
+        space_id,
+        limit,
+    )
+    return [(row["id"], row["content"], row["member_id"]) for row in rows]
+
+
+async def count_without_vector(connection: asyncpg.Connection, space_id: int) -> int:
+    """How many unexpired rows have no vector in this space yet."""
+    return int(
+        await connection.fetchval(
+            """
+            SELECT count(*) FROM knowledge k
+            WHERE (k.expires_at IS NULL OR k.expires_at > now())
+              AND NOT EXISTS (SELECT FROM vectors v WHERE v.space_id = $1 AND v.kind = 'knowledge' AND v.ref_id = k.id)
+            """,
+            space_id,
+        )
+    )
+
+
+async def next_expiry(connection: asyncpg.Connection) -> datetime | None:
+    """When the next row that the scope sees expires; None when none will."""
+    value: datetime | None = await connection.fetchval(
+        """
+        SELECT min(expires_at) FROM knowledge WHERE expires_at > now()
+        """
+    )
+    return value
+
+
+async def count(connection: asyncpg.Connection) -> int:
+    """How many the scope sees, expired ones too."""
+    return int(await connection.fetchval("SELECT count(*) FROM knowledge"))
+
+
+def _scored(row: asyncpg.Record) -> tuple[Knowledge, float]:
+    columns = dict(row)
+    score = columns.pop("score")
+    return Knowledge(**columns), float(score)
+
+
+def _only(changes: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    if unknown := changes.keys() - allowed:
+        raise TypeError(f"no such columns to change: {', '.join(sorted(unknown))}")

@@ -1,0 +1,1 @@
+"""Feedback on turns, and its export for fine-tuning."""

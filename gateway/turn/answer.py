@@ -1,0 +1,98 @@
+"""The answer as it grows: what each step of the pipeline found out, until it becomes the `Reply`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from gateway.errors import GatewayError
+from gateway.memory.recall import Recalled
+from gateway.shapes import CacheOutcome, Delta, FinishReason, Message, Reply, ToolCall, Turn, Usage
+from gateway.turn.phrases import has_phrase, phrase
+
+
+@dataclass
+class Answer:
+    """Belongs to one run of the pipeline. Times are milliseconds."""
+
+    turn: Turn
+    language: str = "en"
+    conversation_id: str = ""
+    history: tuple[Message, ...] = ()
+    intent: str | None = None
+    model: str = ""
+    cache: CacheOutcome = field(default_factory=lambda: CacheOutcome("bypass", "acted"))
+    cache_key: str | None = None
+    epoch: int | None = None
+    recalled: Recalled = field(default_factory=Recalled)
+    degraded: set[str] = field(default_factory=set)
+    finish: FinishReason = "stop"
+    usage: Usage = field(default_factory=Usage)
+    tool_calls: tuple[ToolCall, ...] = ()
+    error: GatewayError | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _text: list[str] = field(default_factory=list)
+    _thinking: list[str] = field(default_factory=list)
+    _began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def text(self) -> str:
+        """What was said so far."""
+        return "".join(self._text)
+
+    def take(self, delta: Delta) -> None:
+        """Adds a piece that was (or is about to be) given to the client."""
+        if "first_token" not in self.timings and (delta.content or delta.thinking or delta.tool_calls):
+            self.timings["first_token"] = _milliseconds(self._began)
+        self._text.append(delta.content)
+        self._thinking.append(delta.thinking)
+        self.tool_calls += delta.tool_calls
+        if delta.finish is not None:
+            self.finish, self.usage = delta.finish.reason, delta.finish.usage
+
+    def spoken(self, text: str) -> Delta:
+        """A sentence of the gateway's own, parted from what was said before it."""
+        before = self.text
+        return Delta(content=f" {text}" if before and not before[-1].isspace() else text)
+
+    def sentence_for(self, error: GatewayError) -> str:
+        """What to say aloud about `error`, in the turn's language."""
+        return phrase(self.language, error.code if has_phrase(error.code) else "model_error")
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times a step."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[name] = round(self.timings.get(name, 0.0) + _milliseconds(began), 3)
+
+    def reply(self) -> Reply:
+        """The whole, as it stands."""
+        self.timings["total"] = _milliseconds(self._began)
+        return Reply(
+            turn_id=self.turn.id,
+            conversation_id=self.conversation_id,
+            text=self.text,
+            language=self.language,
+            model=self.model,
+            cache=self.cache,
+            finish=self.finish,
+            thinking="".join(self._thinking),
+            tool_calls=self.tool_calls,
+            sources=self.recalled.sources,
+            usage=self.usage,
+            timings=self.timings,
+            intent=self.intent,
+            degraded=tuple(sorted(self.degraded.union(self.recalled.missing))),
+            error=self.error,
+        )
+
+
+def _milliseconds(since: float) -> float:
+    return round((time.perf_counter() - since) * 1000, 3)

@@ -1,0 +1,64 @@
+"""The language of a turn: given, else preferred, else the conversation's, else detected among the household's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+from gateway.shapes import Message, Turn
+from gateway.store.preferences import Preference
+
+PREFERRED_KEY = "user.preferred_language"
+# The classifier's score of a text that tells it nothing ("ok"): every language gets the same.
+_NOTHING = -1e30
+
+
+class Languages:
+    """Knows the household's languages, the first being the one assumed in doubt."""
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        self._languages = tuple(languages)
+        self._identifier: LanguageIdentifier | None = None
+        if len(self._languages) > 1:
+            identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+            known = [language for language in self._languages if language in identifier.labels]
+            if len(known) > 1:
+                identifier.set_languages(known)
+                # The model of the other hundred languages: 28 MB that nothing will ask for.
+                identifier._full_model = None  # noqa: SLF001 (there is no public way to let go of it)
+                self._identifier = identifier
+
+    def detect(self, text: str) -> str | None:
+        """The household's language that `text` is in, or None where nothing in it tells."""
+        if self._identifier is None:
+            return None
+        language, score = self._identifier.classify(text)
+        return str(language) if score > _NOTHING else None
+
+    def of(self, turn: Turn, history: Sequence[Message], preferences: Iterable[Preference]) -> str:
+        """The turn's language, as a two- or three-letter code. The same turn always gets the same one."""
+        if turn.language:
+            return base_language(turn.language)
+        if preferred := _preferred(preferences):
+            return preferred
+        for message in history:
+            if message.role == "user" and (said := self.detect(message.content)):
+                return said
+        return self.detect(turn.utterance) or self._languages[0]
+
+
+def base_language(tag: str) -> str:
+    """`pl` of `pl-PL`."""
+    return tag.replace("_", "-").split("-")[0].lower()
+
+
+def _preferred(preferences: Iterable[Preference]) -> str | None:
+    """The newest of the speaker's own wish, else the household's."""
+    wishes = [preference for preference in preferences if preference.key == PREFERRED_KEY]
+    wishes.sort(key=lambda preference: (preference.member_id is not None, preference.updated_at), reverse=True)
+    for wish in wishes:
+        value = wish.value.get("language") if isinstance(wish.value, dict) else wish.value
+        if isinstance(value, str) and value:
+            return base_language(value)
+    return None

@@ -1,0 +1,219 @@
+"""One turn, from the utterance to the recorded reply. `Pipeline._steps` reads as the steps go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from gateway.cache import law
+from gateway.cache.key import cache_key, normalise
+from gateway.cache.responses import Entry, ResponseCache, entry_of
+from gateway.config import Settings
+from gateway.errors import GatewayError, StoreUnavailable
+from gateway.llm.chat import ChatModel
+from gateway.llm.queue import AdmissionQueue
+from gateway.memory.preferences import Preferences
+from gateway.memory.recall import Recall, Recalled
+from gateway.shapes import CacheControl, CacheOutcome, ChatRequest, Delta, Finish, Reply, Turn
+from gateway.store.epoch import EpochWatch
+from gateway.turn import prompt
+from gateway.turn.answer import Answer
+from gateway.turn.conversations import Conversations
+from gateway.turn.language import Languages
+from gateway.turn.phrases import phrase
+from gateway.turn.record import Recorder
+from gateway.turn.understand import Understanding
+
+
+class Pipeline:
+    """Answers turns. Made once, of its steps; it keeps nothing of a turn."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        time_zone: tzinfo | None,
+        conversations: Conversations,
+        preferences: Preferences,
+        languages: Languages,
+        understanding: Understanding,
+        cache: ResponseCache,
+        epoch: EpochWatch,
+        recall: Recall,
+        queue: AdmissionQueue,
+        chat: ChatModel,
+        recorder: Recorder,
+    ) -> None:
+        self._settings = settings
+        self._time_zone = time_zone
+        self._conversations = conversations
+        self._preferences = preferences
+        self._languages = languages
+        self._understanding = understanding
+        self._cache = cache
+        self._epoch = epoch
+        self._recall = recall
+        self._queue = queue
+        self._chat = chat
+        self._recorder = recorder
+
+    async def run(self, turn: Turn) -> AsyncGenerator[Delta | Reply, None]:
+        """Yields the answer's deltas as they come and, once the turn is recorded, the whole `Reply`.
+
+        A part that fails ends a voice turn with a sentence in the user's language, and any turn with `Reply.error`.
+        Closing the generator ends the model's work at once; what was said until then is recorded as cut off.
+        """
+        answer = Answer(turn)
+        try:
+            async with aclosing(self._steps(answer)) as deltas:
+                async for delta in deltas:
+                    answer.take(delta)
+                    yield delta
+            if turn.voice and not answer.text.strip() and not answer.tool_calls:
+                answer.take(nothing := answer.spoken(phrase(answer.language, "empty")))
+                yield nothing
+        except GatewayError as error:
+            answer.finish, answer.error = "error", error
+            if turn.voice:
+                answer.take(sorry := answer.spoken(answer.sentence_for(error)))
+                yield sorry
+        except (GeneratorExit, asyncio.CancelledError):
+            answer.finish = "cut_off"
+            self._record(answer)
+            raise
+        yield self._record(answer)
+
+    async def _steps(self, answer: Answer) -> AsyncGenerator[Delta, None]:
+        turn = answer.turn
+        with answer.step("understand"):
+            await self._situate(answer)
+            act = await self._understanding(turn, answer.language)
+        if act is not None:
+            answer.intent, answer.language = act.intent, act.language
+            yield Delta(act.text, finish=Finish("stop"))
+            return
+
+        with answer.step("cache"):
+            stored = await self._stored(answer)
+        if stored is not None:
+            yield Delta(stored.text, stored.thinking, finish=Finish("stop", stored.usage))
+            return
+
+        answer.epoch = self._epoch.current()  # before the recall: what is read may be newer than this, never older
+        with answer.step("recall"):
+            answer.recalled = Recalled() if turn.task else await self._recall(turn.scope, turn.utterance)
+        request = self._prompt(answer)
+        async with aclosing(self._ask(answer, request)) as deltas:
+            async for delta in deltas:
+                yield delta
+        self._keep(answer, request)
+
+    async def _situate(self, answer: Answer) -> None:
+        """The conversation, what was said in it, the language, the model."""
+        turn = answer.turn
+        answer.model = turn.model or self._chat.name
+        answer.conversation_id = self._conversations.identify(turn)
+        answer.history = turn.history
+        try:
+            answer.history = await self._conversations.history(turn, answer.conversation_id)
+            preferences = await self._preferences.visible(turn.scope)
+        except StoreUnavailable:
+            answer.degraded.add("memory")
+            preferences = []
+        answer.language = self._languages.of(turn, answer.history, preferences)
+
+    async def _stored(self, answer: Answer) -> Entry | None:
+        """The cached answer, if this turn may have one."""
+        turn, entry = answer.turn, None
+        reason = (
+            "disabled"
+            if self._settings.cache.ttl_seconds == 0
+            else law.why_not_look(turn, answer.language, answer.history)
+        )
+        if reason is None:
+            answer.cache_key = cache_key(
+                turn,
+                model=answer.model,
+                language=answer.language,
+                local_date=datetime.now(self._time_zone).date(),
+                head=self._head(turn),
+                history=answer.history,
+            )
+            if turn.cache_control is CacheControl.NO_CACHE:
+                reason = "no-cache"
+            elif self._epoch.current() is None:
+                reason = "epoch-unknown"
+            else:
+                entry = await self._cache.lookup(turn.scope, answer.cache_key)
+        if entry is not None:
+            answer.cache = CacheOutcome("hit")
+            answer.model = entry.model
+            answer.recalled = Recalled(entry.sources)
+        else:
+            answer.cache = CacheOutcome("bypass", reason) if reason else CacheOutcome("miss")
+        self._cache.count(turn.scope, answer.cache.outcome, answer.cache.reason)
+        return entry
+
+    def _prompt(self, answer: Answer) -> ChatRequest:
+        turn = answer.turn
+        if turn.voice and self._chat.kind == "embedded":
+            # Home Assistant offers its tools with every turn; the embedded model knows none and answers without.
+            turn = replace(turn, tools=())
+        return prompt.build(
+            turn,
+            model=answer.model,
+            head=self._head(answer.turn),
+            history=answer.history,
+            recalled=answer.recalled,
+            language=answer.language,
+            say_language=not answer.turn.head and answer.turn.edge == "conversation",
+        )
+
+    async def _ask(self, answer: Answer, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """The model's own stream, once it is this turn's turn."""
+        async with AsyncExitStack() as stack:
+            with answer.step("queue"):
+                await stack.enter_async_context(self._queue.admitted(self._settings.llm.queue_seconds))
+            with answer.step("model"):
+                async for delta in await stack.enter_async_context(aclosing(self._chat.stream(request))):
+                    yield delta
+
+    def _keep(self, answer: Answer, request: ChatRequest) -> None:
+        """Stores the answer where the law allows it."""
+        ttl = self._settings.cache.ttl_seconds
+        reply = answer.reply()
+        if answer.cache_key is None or answer.epoch is None:
+            return
+        if law.why_not_store(
+            answer.turn, reply, recall_complete=answer.recalled.complete, epoch=answer.epoch, ttl_seconds=ttl
+        ):
+            answer.cache_key = None
+            return
+        expires_at = datetime.now(UTC) + timedelta(seconds=ttl)
+        if answer.recalled.next_expiry is not None:
+            expires_at = min(expires_at, answer.recalled.next_expiry)
+        self._cache.store(
+            entry_of(
+                reply,
+                answer.turn.scope,
+                key=answer.cache_key,
+                query=normalise(answer.turn.utterance),
+                epoch=answer.epoch,
+                fingerprint=prompt.fingerprint(request),
+                expires_at=expires_at,
+                model_seconds=answer.timings["model"] / 1000,
+            )
+        )
+
+    def _record(self, answer: Answer) -> Reply:
+        reply = answer.reply()
+        self._conversations.follow(answer.turn, reply)
+        self._recorder(answer.turn, reply, started=answer.started, cache_key=answer.cache_key)
+        return reply
+
+    def _head(self, turn: Turn) -> str:
+        """The client's own system text, else the household's where the client brings none and asks for none."""
+        return turn.head if turn.head or turn.edge != "conversation" else self._settings.llm.system_prompt

@@ -1,0 +1,160 @@
+"""The memory, training and REST parts put together as the gateway does, on a test's own database and model server."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.cache.responses import ResponseCache
+from gateway.config import Settings
+from gateway.edge import keys, routes
+from gateway.edge.api import MAX_URL_BYTES
+from gateway.edge.middleware import middlewares
+from gateway.errors import ModelUnavailable
+from gateway.llm.embedding import OllamaEmbedder
+from gateway.memory.embedder import LateEmbedder
+from gateway.memory.knowledge import KnowledgeBase
+from gateway.memory.preferences import Preferences
+from gateway.metrics import Metrics
+from gateway.shapes import Scope
+from gateway.store import members
+from gateway.store.address import Address
+from gateway.store.epoch import EpochWatch
+from gateway.store.journal import Journal
+from gateway.store.pool import Database
+from gateway.training.export import Export
+from gateway.training.feedback import Feedback
+from tests.scripted_model import ScriptedModel
+
+Client = TestClient[web.Request, web.Application]
+
+
+@dataclass
+class Household:
+    """A household's parts. `part_away` holds the names of parts that `/readyz` shall find ill."""
+
+    scope: Scope
+    database: Database
+    epoch: EpochWatch
+    journal: Journal
+    model: ScriptedModel
+    metrics: Metrics
+    late: LateEmbedder
+    knowledge: KnowledgeBase
+    preferences: Preferences
+    cache: ResponseCache
+    feedback: Feedback
+    export: Export
+    parts_away: set[str]
+
+    def turn(
+        self, session_id: str = "talk", *, member_id: int | None = None, user: str = "Hi?", text: str = "Hello."
+    ) -> str:
+        """Records a turn in the journal; its id."""
+        turn_id = uuid.uuid4().hex
+        self.journal.append(
+            {
+                "kind": "turn",
+                "household_id": self.scope.household_id,
+                "member_id": member_id,
+                "turn_id": turn_id,
+                "session_id": session_id,
+                "at": "2026-03-01T12:00:00+00:00",
+                "done_at": "2026-03-01T12:00:01+00:00",
+                "language": "en",
+                "intent": None,
+                "user": user,
+                "assistant": text,
+                "metadata": {"model": "scripted"},
+            }
+        )
+        return turn_id
+
+    def application(self, settings: Settings | None = None) -> web.Application:
+        """The REST edge over these parts."""
+        settings = settings or Settings()
+
+        async def find_member(token_hash: bytes) -> Scope | None:
+            async with self.database.unscoped() as connection:
+                return await members.by_token_hash(connection, token_hash)
+
+        async def check(name: str) -> None:
+            if name in self.parts_away:
+                raise ModelUnavailable(f"{name} is away")
+
+        app = web.Application(middlewares=middlewares(settings.server, self.scope.household_id, find_member))
+        app[keys.SETTINGS] = settings
+        app[keys.DATABASE] = self.database
+        app[keys.KNOWLEDGE] = self.knowledge
+        app[keys.PREFERENCES] = self.preferences
+        app[keys.FEEDBACK] = self.feedback
+        app[keys.EXPORT] = self.export
+        app[keys.CACHE] = self.cache
+        app[keys.METRICS] = self.metrics
+        app[keys.PARTS] = {
+            "chat": keys.Part(lambda: check("chat"), needed=True),
+            "postgres": keys.Part(lambda: check("postgres")),
+        }
+        routes.register(app)
+        return app
+
+    @asynccontextmanager
+    async def client(self, settings: Settings | None = None, **more: Any) -> AsyncIterator[Client]:
+        """A client of a listening REST edge, with these headers where given."""
+        server = TestServer(self.application(settings), host="127.0.0.1")
+        await server.start_server(max_line_size=MAX_URL_BYTES)
+        async with TestClient(server, **more) as client:
+            yield client
+
+
+@asynccontextmanager
+async def opened(
+    address: Address, database: Database, scope: Scope, folder: Path, model: ScriptedModel
+) -> AsyncIterator[Household]:
+    """Opens the parts in the gateway's order."""
+    settings = Settings()
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        epoch = EpochWatch(address, scope.household_id)
+        await epoch.start()
+        stack.push_async_callback(epoch.close)
+        journal = Journal(folder, database, settings.journal.max_bytes, metrics, epoch)
+        await journal.start()
+        stack.push_async_callback(journal.close)
+        embedder = OllamaEmbedder(model.url, settings.embedding)
+        stack.push_async_callback(embedder.close)
+        late = LateEmbedder(database, embedder, epoch, metrics, settings.embedding, scope.household_id)
+        await stack.enter_async_context(late)
+        cache = ResponseCache(database, epoch, settings.cache, metrics)
+        await cache.start()
+        stack.push_async_callback(cache.close)
+        yield Household(
+            scope=scope,
+            database=database,
+            epoch=epoch,
+            journal=journal,
+            model=model,
+            metrics=metrics,
+            late=late,
+            knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
+            preferences=Preferences(database, journal, epoch),
+            cache=cache,
+            feedback=Feedback(database, journal, cache.forget_answer),
+            export=Export(database),
+            parts_away=set(),
+        )
+
+
+async def add_member(owner: asyncpg.Connection, scope: Scope, name: str, token: str) -> Scope:
+    """Makes a member with this token."""
+    added = await members.add(owner, scope.household_id, name, hashlib.sha256(token.encode()).digest())
+    return Scope(scope.household_id, added.id, name)
