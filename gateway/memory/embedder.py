@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from gateway.config import EmbeddingSettings
 from gateway.errors import GatewayError, ModelError, StoreUnavailable
@@ -16,6 +17,9 @@ from gateway.shapes import Scope
 from gateway.store import knowledge, members, vectors
 from gateway.store.epoch import EpochWatch
 from gateway.store.pool import Database
+
+if TYPE_CHECKING:
+    import asyncpg
 
 LOG = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ class LateEmbedder:
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away = False
+        self._space_id: int | None = None
 
     async def __aenter__(self) -> LateEmbedder:
         self._wanted.set()  # what an earlier run left
@@ -74,9 +79,11 @@ class LateEmbedder:
         try:
             for scope in await self._scopes():
                 done += await self._embed(scope)
-        finally:
+        except ModelError:
             with suppress(StoreUnavailable):
                 self._metrics.unembedded.set(await self._count())
+            raise
+        self._metrics.unembedded.set(0)
         return done
 
     async def _run(self) -> None:
@@ -108,7 +115,7 @@ class LateEmbedder:
         done = 0
         while True:
             async with self._database.scoped(scope) as connection:
-                space_id = await vectors.use_space(connection, self._embedder.space)
+                space_id = await self._space(connection)
                 rows = await knowledge.without_vector(connection, space_id, limit=self._settings.batch_size)
             if not rows:
                 return done
@@ -128,11 +135,16 @@ class LateEmbedder:
             await self._epoch.refresh()
             done += stored
 
+    async def _space(self, connection: asyncpg.Connection) -> int:
+        if self._space_id is None:
+            self._space_id = await vectors.use_space(connection, self._embedder.space)
+        return self._space_id
+
     async def _count(self) -> int:
         counts = []
         for scope in await self._scopes():
             async with self._database.scoped(scope) as connection:
-                space_id = await vectors.use_space(connection, self._embedder.space)
+                space_id = await self._space(connection)
                 counts.append(await knowledge.count_without_vector(connection, space_id))
         shared, *seen_by_members = counts
         return shared + sum(seen - shared for seen in seen_by_members)  # a member sees the shared rows too

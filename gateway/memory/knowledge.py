@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.config import EmbeddingSettings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 VECTOR_KIND = "knowledge"
+STATES_KEPT = 64
 ONE_DOCUMENT_SECONDS = 5.0  # one text to be stored is not worth a longer wait: its vector comes later
 JOURNAL_SECONDS = 2.0  # how long a write waits for those before it
 
@@ -92,6 +94,8 @@ class KnowledgeBase:
         self._settings = settings
         self._wake_embedder = wake_embedder
         self._spaces: dict[int, int] = {}
+        # By household and member: the epoch, and what `_state` found in it.
+        self._states: OrderedDict[tuple[int, int | None], tuple[int, bool, datetime | None]] = OrderedDict()
 
     async def add(self, scope: Scope, new: NewKnowledge) -> Knowledge | Pending:
         """Stores `new` with its vector, or without one where that can't be made now (it is made later).
@@ -159,15 +163,14 @@ class KnowledgeBase:
         """
         vector = await self._vector_of_query(query)
         async with self._database.scoped(scope) as connection:
-            next_expiry = await rows.next_expiry(connection)
+            space_id = await self._space(connection, scope)
+            missing, next_expiry = await self._state(connection, scope, space_id)
             if vector is None:
                 found = await rows.matching(connection, query=query, limit=limit, tags=tags, member=member)
                 return SearchResult(found, "text", complete=False, next_expiry=next_expiry)
-            space_id = await self._space(connection, scope)
             hits = await rows.nearest(
                 connection, space_id=space_id, embedding=vector, limit=limit, tags=tags, member=member
             )
-            missing = await rows.without_vector(connection, space_id, limit=1)
             if missing and len(hits) < limit:
                 # Rows told a moment ago have no vector yet; by their words they can be found already.
                 seen = {entry.id for entry, _ in hits}
@@ -301,6 +304,27 @@ class KnowledgeBase:
         if kept:
             texts = [text for _, _, vector, text in made if vector is not None]
             await vectors.upsert(connection, await self._space(connection, scope), VECTOR_KIND, kept, made_of=texts)
+
+    async def _state(
+        self, connection: asyncpg.Connection, scope: Scope, space_id: int
+    ) -> tuple[bool, datetime | None]:
+        """Whether a row of the scope has no vector yet, and when the first of them expires.
+
+        Both take a look at every row, and both move the epoch when they change: asked once an epoch.
+        """
+        who = (scope.household_id, scope.member_id)
+        epoch = self._epoch.current()
+        known = self._states.get(who)
+        if known is not None and known[0] == epoch and (known[2] is None or known[2] > datetime.now(UTC)):
+            return known[1], known[2]
+        missing = bool(await rows.without_vector(connection, space_id, limit=1))
+        next_expiry = await rows.next_expiry(connection)
+        if epoch is not None:
+            self._states[who] = (epoch, missing, next_expiry)
+            self._states.move_to_end(who)
+            if len(self._states) > STATES_KEPT:
+                self._states.popitem(last=False)
+        return missing, next_expiry
 
     async def _space(self, connection: asyncpg.Connection, scope: Scope) -> int:
         space_id = self._spaces.get(scope.household_id)

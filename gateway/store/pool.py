@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import asyncpg
@@ -93,7 +93,14 @@ class Database:
                 f"BEGIN; SELECT set_config('app.household_id', '{scope.household_id:d}', true),"
                 f" set_config('app.member_id', '{'' if scope.member_id is None else int(scope.member_id)}', true)"
             )
-            yield connection
+            try:
+                yield connection
+            except BaseException:
+                # Releasing would roll back as well, and asyncpg would log it as a mistake of ours.
+                if not _is_gone(connection):
+                    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                        await connection.execute("ROLLBACK")
+                raise
             if await connection.execute("COMMIT") == "ROLLBACK":
                 raise RuntimeError("a statement failed, its error was swallowed, and so nothing was written")
 

@@ -20,21 +20,17 @@ from tests.household import Household
 @asynccontextmanager
 async def away(postgres: Address, address: Address) -> AsyncIterator[None]:
     """This test's database is not where it was, and who was in it is thrown out."""
+    name = address.database
     owner = await postgres.connect()
     try:
-        while True:
-            await owner.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", address.database
-            )
-            try:
-                await owner.execute(f"ALTER DATABASE {address.database} RENAME TO {address.database}_away")
-                break
-            except asyncpg.ObjectInUseError:
-                continue  # someone came back before the door was shut
+        await owner.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await owner.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name)
+        await owner.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
         try:
             yield
         finally:
-            await owner.execute(f"ALTER DATABASE {address.database}_away RENAME TO {address.database}")
+            await owner.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+            await owner.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     finally:
         await owner.close()
 
