@@ -19,6 +19,7 @@ from gateway import __version__
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings
 from gateway.edge import keys, ollama, routes
+from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError
@@ -182,6 +183,7 @@ async def listening(application: web.Application, settings: Settings) -> AsyncIt
         handler_cancellation=True,  # a client that goes away cancels its generation
         shutdown_timeout=settings.server.shutdown_seconds,
         access_log=None,
+        max_line_size=MAX_URL_BYTES,
     )
     await runner.setup()
     try:

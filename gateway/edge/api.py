@@ -277,7 +277,8 @@ class Endpoint(Generic[Given]):
 
     `answers` maps a status to its model, to a media type where it is no JSON, or to None where there is no body.
     `fails` are the error statuses beside those that `failures` adds by itself. `streams` are the media types of a
-    body that the handler reads piece by piece; `everyone` marks what needs no token.
+    body that the handler reads piece by piece; `everyone` marks what needs no token, `events` what may also
+    answer 200 as server-sent events.
     """
 
     method: str
@@ -289,6 +290,7 @@ class Endpoint(Generic[Given]):
     fails: tuple[int, ...] = ()
     streams: tuple[str, ...] = ()
     everyone: bool = False
+    events: bool = False
 
     @property
     def name(self) -> str:

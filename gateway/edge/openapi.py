@@ -116,13 +116,15 @@ def _operation(endpoint: Endpoint[Any], takes: Mapping[str, Any], reference: Map
             if status not in endpoint.answers
         },
     }
+    if endpoint.events:
+        operation["responses"]["200"]["content"]["text/event-stream"] = {}
     return operation
 
 
 def _answer(status: int, model: type[BaseModel] | str | None) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if isinstance(model, str):
-        response["content"] = {model: {"schema": {"type": "string"}}}
+        response["content"] = {model: {"schema": {"type": "object" if model == JSON else "string"}}}
     elif model is not None:
         response["content"] = {JSON: {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
     return response

@@ -16,7 +16,7 @@ from gateway.edge.openapi import document
 
 # fmt: off
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
-    Endpoint("POST",   "/conversation",       conversation.converse, conversation.ConversationRequest, {200: conversation.ConversationReply}, "Say something to the assistant"),
+    Endpoint("POST",   "/conversation",       conversation.converse, conversation.ConversationRequest, {200: conversation.ConversationReply}, "Say something to the assistant", events=True),
 
     Endpoint("POST",   "/memory/add",         memory.add,          memory.Addition,       {201: memory.Entry, 202: memory.Reference}, "Keep something"),
     Endpoint("GET",    "/memory/search",      memory.search,       memory.Search,         {200: memory.Results},  "Find by meaning"),

@@ -27,12 +27,12 @@ import re
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from wyoming.asr import Transcript
 from wyoming.error import Error
 from wyoming.event import Event
@@ -45,7 +45,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from gateway import __version__
 from gateway.config import ServerSettings
-from gateway.edge.api import Name, Text, parse
+from gateway.edge.api import Input, Name, Text, parse
 from gateway.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge, StartError, Unavailable
 from gateway.shapes import Reply, Scope, Turn
 from gateway.turn.pipeline import Pipeline
@@ -68,9 +68,9 @@ REFUSED_REMEMBERED = 256
 async def read_event(reader: asyncio.StreamReader, max_bytes: int) -> Event | None:
     """The next event, or None where the client has gone.
 
-    The package's own reader takes any length that is announced, and any type; this one takes `max_bytes` of data and
-    payload together (of the line, as much as `reader` was made for). Raises PayloadTooLarge, or BadRequest for what is
-    no event.
+    The package's own reader keeps as many bytes as are announced, however many, and fails on what is no event; this
+    one takes `max_bytes` of data and payload together (and of the line what `reader` was made for). Raises
+    PayloadTooLarge, or BadRequest for what is no event.
     """
     try:
         line = await reader.readline()
@@ -84,7 +84,7 @@ async def read_event(reader: asyncio.StreamReader, max_bytes: int) -> Event | No
         raise BadRequest("The event has no type.", field="type")
     data_length, payload_length = _length(header, "data_length"), _length(header, "payload_length")
     if data_length + payload_length > max_bytes:
-        raise PayloadTooLarge(f"The event is {data_length + payload_length} bytes long; at most {max_bytes} are allowed.")
+        raise PayloadTooLarge(f"The event has more than the {max_bytes} bytes that are allowed.")
     data = header.get("data")
     if data is None:
         data = {}
@@ -130,13 +130,17 @@ Language = Annotated[
 
 
 class _Context(BaseModel):
+    """What Home Assistant says of the talk and of who heard it (2026.2: the conversation alone)."""
+
     conversation_id: Label = None
     device_id: Label = None
     satellite_id: Label = None
 
 
-class _Transcript(BaseModel):
-    """What we read of a transcript; whatever else stands in it and in its context is the client's own affair."""
+class _Transcript(Input):
+    """What is read of a transcript; whatever else stands in it and in its context is the client's own affair."""
+
+    model_config = ConfigDict(extra="ignore")
 
     text: Text
     language: Language = None
@@ -198,6 +202,10 @@ def describe(languages: Sequence[str]) -> Event:
 # --- connections --------------------------------------------------------------------------------------------------
 
 
+class _Gone(Exception):
+    """The client has closed the connection, or does not read what it is sent."""
+
+
 class WyomingHandler(AsyncEventHandler):
     """One connection: its events are answered one after the other, and it ends with its first bad one.
 
@@ -229,13 +237,26 @@ class WyomingHandler(AsyncEventHandler):
         """Answers events until the client goes, sends a bad one, is silent for too long or does not read."""
         try:
             await self._events()
-        except (OSError, TimeoutError) as error:
-            log.debug("a Wyoming connection ended: %s", error or type(error).__name__)
+        except _Gone as error:
+            log.debug("a Wyoming client is gone: %r", error.__cause__)
         except Exception:
             # The boundary: what has no name is logged with its traceback, and ends this connection alone.
             log.exception("a Wyoming connection failed")
+            with suppress(_Gone):
+                await self.write_event(to_error(GatewayError("Something went wrong; the log has it.")))
         finally:
-            self.writer.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        """Sends what is still to be sent, if the client reads it in time, and lets go of the socket."""
+        self.writer.close()
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                await self.writer.wait_closed()
+        except OSError as error:
+            log.debug("a Wyoming connection did not end well: %r", error)
+        finally:
+            self.writer.transport.abort()
 
     def end(self) -> bool:
         """Lets the connection end after the event it is answering; whether there is none, so that it may go now."""
@@ -253,16 +274,19 @@ class WyomingHandler(AsyncEventHandler):
         return True
 
     async def write_event(self, event: Event) -> None:
-        """Sends an event. Raises TimeoutError where the client does not read: it must not hold the model's place."""
-        async with asyncio.timeout(self._idle_seconds):
-            await super().write_event(event)
+        """Sends an event. Whoever does not read it in time counts as gone, and does not hold the model's place."""
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                await super().write_event(event)
+        except OSError as error:  # the timeout is one too
+            raise _Gone from error
 
     async def _events(self) -> None:
         ahead = self._read_ahead()
         try:
             while not self._ending:
-                async with asyncio.timeout(self._idle_seconds):
-                    event = await ahead
+                await asyncio.wait({ahead}, timeout=self._idle_seconds)
+                event = ahead.result() if ahead.done() else None
                 if event is None:
                     return
                 if isinstance(event, GatewayError):
@@ -322,32 +346,20 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 
 
 class WyomingServer(AsyncTcpServer):
-    """The package's server with bounds: who may connect, how many at once, how long a line, and a graceful end."""
+    """The package's server with bounds on who may connect and how many at once, and with a graceful end."""
 
-    def __init__(
-        self, host: str, port: int, *, server: ServerSettings, max_connections: int, line_bytes: int
-    ) -> None:
+    def __init__(self, host: str, port: int, *, server: ServerSettings, max_connections: int) -> None:
         super().__init__(host, port)
         self._settings = server
         self._max_connections = max_connections
-        self._line_bytes = line_bytes
         self._stopping = False
         self._told: set[str] = set()
 
-    async def start(self, handler_factory: HandlerFactory) -> None:
-        """Listens. Raises OSError."""
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self._accept(handler_factory, reader, writer)
-
-        self._server = await asyncio.start_server(accept, self.host, self.port, limit=self._line_bytes)
-
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens: the numeric address and the port."""
-        if not isinstance(self._server, asyncio.Server) and not hasattr(self._server, "sockets"):
-            raise RuntimeError("it does not listen")
-        host, port, *_ = self._server.sockets[0].getsockname()
+        """Where it listens, once it does: the numeric address and the port."""
+        server = cast("asyncio.Server", self._server)
+        host, port, *_ = server.sockets[0].getsockname()
         return str(host), int(port)
 
     async def stop(self) -> None:
@@ -367,7 +379,7 @@ class WyomingServer(AsyncTcpServer):
         if self._server is not None:
             await self._server.wait_closed()
 
-    def _accept(
+    async def _handler_callback(
         self, handler_factory: HandlerFactory, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         peer = writer.get_extra_info("peername")
@@ -446,13 +458,7 @@ async def listening(
             idle_seconds=idle_seconds,
         )
 
-    door = WyomingServer(
-        host,
-        port,
-        server=server,
-        max_connections=max_connections,
-        line_bytes=event_bytes(server.max_text_characters),
-    )
+    door = WyomingServer(host, port, server=server, max_connections=max_connections)
     try:
         await door.start(connection)
     except OSError as error:
@@ -478,8 +484,9 @@ def stable_name(data: Path) -> str:
     """
     path = data / NAME_FILE
     try:
-        if path.exists() and re.fullmatch(r"[0-9a-f]{12}", name := path.read_text(encoding="ascii", errors="replace").strip()):
-            return name
+        kept = path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else ""
+        if re.fullmatch(r"[0-9a-f]{12}", kept):
+            return kept
         name = secrets.token_hex(6)
         path.write_text(name + "\n", encoding="ascii")
     except OSError as error:
@@ -525,11 +532,13 @@ async def _announced(name: str, bound: str, port: int) -> AsyncIterator[None]:
 
 async def announce(name: str, address: str, port: int) -> None:
     """Answers zeroconf's questions for us until cancelled, then says goodbye. Without multicast it only logs so."""
-    info = AsyncServiceInfo(SERVICE, f"{name}.{SERVICE}", port=port, parsed_addresses=[address], server=f"{name}.local.")
+    info = AsyncServiceInfo(
+        SERVICE, f"{name}.{SERVICE}", port=port, parsed_addresses=[address], server=f"{name}.local."
+    )
     try:
         async with AsyncZeroconf(interfaces=[address]) as network:
             await (await network.async_register_service(info))
             log.info("Wyoming is announced as %s at %s port %d", name, address, port)
             await asyncio.Event().wait()
     except (ZeroconfError, OSError) as error:
-        log.warning("Wyoming is not announced by zeroconf: %s", error or type(error).__name__)
+        log.warning("Wyoming is not announced by zeroconf (%s: %s)", type(error).__name__, error)

@@ -305,9 +305,7 @@ class KnowledgeBase:
             texts = [text for _, _, vector, text in made if vector is not None]
             await vectors.upsert(connection, await self._space(connection, scope), VECTOR_KIND, kept, made_of=texts)
 
-    async def _state(
-        self, connection: asyncpg.Connection, scope: Scope, space_id: int
-    ) -> tuple[bool, datetime | None]:
+    async def _state(self, connection: asyncpg.Connection, scope: Scope, space_id: int) -> tuple[bool, datetime | None]:
         """Whether a row of the scope has no vector yet, and when the first of them expires.
 
         Both take a look at every row, and both move the epoch when they change: asked once an epoch.

@@ -13,6 +13,8 @@ from gateway.config import PostgresSettings
 
 SERVING_ROLE = "ai_gateway"
 CONNECT_SECONDS = 5.0
+# What a connection, or the attempt at one, may fail with. (asyncpg trips over itself when one is cut at a bad moment.)
+CONNECTION_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @dataclass(frozen=True, slots=True)

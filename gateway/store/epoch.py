@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from gateway.store import households
-from gateway.store.address import Address
+from gateway.store.address import CONNECTION_ERRORS, Address
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class EpochWatch:
     async def start(self) -> None:
         """Reads for the first time, if PostgreSQL answers, and follows from then on."""
         async with self._reading:
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*CONNECTION_ERRORS):
                 await self._connect()
                 await self._read()
         self._task = asyncio.create_task(self._follow(), name="memory epoch watch")
@@ -94,7 +94,7 @@ class EpochWatch:
                 try:
                     async with self._reading:
                         await self._connect()
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except CONNECTION_ERRORS as error:
                     log.debug("the memory epoch is unknown: %s", error)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -127,7 +127,7 @@ class EpochWatch:
         self._announced = 0
         try:
             epoch = await households.epoch(self._connection)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except CONNECTION_ERRORS as error:
             log.info("the memory epoch is unknown until PostgreSQL answers again: %s", type(error).__name__)
             self._forget()
             await self._disconnect()
@@ -153,5 +153,5 @@ class EpochWatch:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*CONNECTION_ERRORS):
                 await connection.close(timeout=CONFIRMED_SECONDS)

@@ -30,6 +30,7 @@ from gateway.errors import JournalFull, PoolExhausted, StartError, StoreUnavaila
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
 from gateway.store import conversations, knowledge, preferences, training
+from gateway.store.address import CONNECTION_ERRORS
 from gateway.store.epoch import EpochWatch
 from gateway.store.pool import Database
 
@@ -312,7 +313,7 @@ class Journal:
                     continue
                 await self._write_batch([line for _, line in batch])
                 await self._advance(batch)
-            except (StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (StoreUnavailable, *CONNECTION_ERRORS) as error:
                 if not isinstance(error, PoolExhausted):
                     log.warning("the journal waits for PostgreSQL: %s", type(error.__cause__ or error).__name__)
                 await self._wait(pause)

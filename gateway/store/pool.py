@@ -16,7 +16,7 @@ from gateway.config import PostgresSettings
 from gateway.errors import PoolExhausted, StoreUnavailable
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
-from gateway.store.address import CONNECT_SECONDS, Address
+from gateway.store.address import CONNECT_SECONDS, CONNECTION_ERRORS, Address
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ GRACE_SECONDS = 5.0
 # What says that PostgreSQL, or this connection to it, is not in a state to answer now. The statement is not at fault.
 AWAY = (
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # what asyncpg makes of a connection cut at a bad moment
     asyncpg.OperatorInterventionError,  # shutting down, starting up, statement cancelled by its timeout
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.PostgresSystemError,
@@ -139,7 +140,7 @@ class Database:
                 raise StoreUnavailable(f"PostgreSQL does not answer: {type(error).__name__}", retry_after=1) from error
             try:
                 yield connection
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except CONNECTION_ERRORS as error:
                 # An OSError may well be the caller's own, while it sends rows on to a client.
                 if isinstance(error, AWAY) or _is_gone(connection):
                     raise StoreUnavailable(f"PostgreSQL went away: {type(error).__name__}", retry_after=1) from error
@@ -167,7 +168,7 @@ class Database:
     async def _give_back(self, connection: asyncpg.Connection) -> None:
         try:
             await self._pool.release(connection, timeout=CONNECT_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except CONNECTION_ERRORS as error:
             # asyncpg has closed it by now and opens another when one is needed; what the caller did stands.
             log.debug("a database connection was dropped: %s", error)
 

@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -265,7 +265,7 @@ class EmbeddedServer:
     async def _shut_down(self) -> None:
         own = self._process
         process = self._running() if own is None else own.pid
-        # A fast shutdown, then one that leaves the next start to recover. (pg_ctl finds no server that is just starting.)
+        # Fast; then, if need be, in ways that leave the next start to recover. (pg_ctl finds none that is just starting.)
         for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             if process is None or not self._serves(process):
                 break
@@ -274,6 +274,9 @@ class EmbeddedServer:
             while self._serves(process) and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
         self._process = None
+        if (sockets := self._socket_folder()) != self.folder:
+            with suppress(OSError):
+                sockets.rmdir()
 
     def _serves(self, process: int) -> bool:
         if self._process is not None:

@@ -12,7 +12,7 @@ pieces never shows. A mark that a language or a sum needs stays: `3 * 4`, `user_
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Literal
@@ -48,6 +48,7 @@ _MARKS = re.compile(
     """.replace("EMOJI", _EMOJI),
     re.VERBOSE,
 )
+_UNSAID = re.compile(rf"[{_EMOJI}]|\[\^?\d{{1,3}}\]")
 _BULLETS = frozenset("-*+•◦▪‣●○■⁃")
 _HEADING = re.compile(r"#{1,6}")
 _NUMBERED = re.compile(r"\d{1,3}[.)]")
@@ -68,12 +69,12 @@ class Speech:
     def __init__(self) -> None:
         self._word = ""
         self._gap = ""  # white space that was not let go yet
-        self._gap_is_ours = False  # something was left out there: it need not be said at the end
+        self._gap_before: str | None = None  # the same, on the other side of words that were left out
         self._line: Line = "text"
         self._at_line_start = True
         self._after_bullet = False
         self._cell_ended = False
-        self._in_title = False
+        self._title: Literal["none", "expected", "inside"] = "none"
         self._last = ""  # the last character let go
 
     def feed(self, text: str) -> str:
@@ -82,36 +83,34 @@ class Speech:
         for piece in _PIECES.findall(text):
             if piece.isspace():
                 said.append(self._finish_word(piece[0]))
-                self._take_gap(piece, said)
+                said.append(self._take_gap(piece))
             else:
-                self._take_letters(piece, said)
+                said += self._take_letters(piece)
         return "".join(said)
 
     def end(self) -> str:
         """Returns what was still held back."""
         said = self._finish_word("")
-        if not self._gap_is_ours:
+        if self._gap_before is None:
             said += self._gap
-        self._gap = ""
+        self._gap, self._gap_before = "", None
         return said
 
-    def _take_letters(self, letters: str, said: list[str]) -> None:
+    def _take_letters(self, letters: str) -> Iterator[str]:
         for letter in letters:
             self._word += letter
             if len(self._word) >= LONGEST_WORD or _UNSPACED.match(letter):
-                said.append(self._finish_word("x"))
+                yield self._finish_word(letter)
 
-    def _take_gap(self, gap: str, said: list[str]) -> None:
-        for space in gap:
-            if space in "\r\n" and not self._at_line_start:
-                said.append(self._end_line())
-            self._gap += space
-
-    def _end_line(self) -> str:
-        end = "." if self._line != "text" and self._last and self._last not in _ENDED else ""
-        self._line, self._at_line_start = "text", True
-        self._after_bullet = self._cell_ended = self._in_title = False
-        self._last = end or self._last
+    def _take_gap(self, gap: str) -> str:
+        end = ""
+        if not self._at_line_start and ("\n" in gap or "\r" in gap):
+            end = "." if self._line != "text" and self._last and self._last not in _ENDED else ""
+            self._last = end or self._last
+            self._line, self._at_line_start = "text", True
+            self._after_bullet = self._cell_ended = False
+            self._title = "none"
+        self._gap += gap
         return end
 
     # --- a word
@@ -121,20 +120,34 @@ class Speech:
         word, self._word = self._word, ""
         if not word:
             return ""
-        before = self._gap[-1:] or self._last or " "
-        if self._in_title:
-            self._in_title = ")" not in word
-            word = word.partition(")")[2]
-        if self._at_line_start and self._begins_line(word, after):
-            return self._leave_out(at_line_start=True)
-        word = word.lstrip(">") if self._at_line_start else word
-        self._at_line_start = False
+        if self._title != "none":
+            word = self._leave_title_out(word)
+        if self._at_line_start:
+            if self._opens_line(word, after):
+                before = self._join_gaps()
+                self._gap, self._gap_before = "", before[: before.rfind("\n") + 1]
+                return ""
+            word = word.lstrip(">")
+            self._at_line_start = False
         if self._after_bullet and _CHECKBOX.fullmatch(word):
             word = ""
         self._after_bullet = False
-        return self._say(word, before, after or " ")
+        if said := self._say(word, after or " "):
+            return said
+        self._gap, self._gap_before = "", self._join_gaps()
+        return ""
 
-    def _begins_line(self, word: str, after: str) -> bool:
+    def _leave_title_out(self, word: str) -> str:
+        """A link's title stands between its address and its closing bracket; returns what follows the bracket."""
+        if self._title == "expected" and word[0] not in "\"'(":
+            self._title = "none"
+            return word
+        inside, bracket, rest = word.partition(")")
+        self._title = "none" if bracket else "inside"
+        self._gap = ""
+        return rest
+
+    def _opens_line(self, word: str, after: str) -> bool:
         """Whether the word is a line's opening mark, not to be said; notes what line it opens."""
         followed = after not in ("", "\n", "\r")
         if _FENCE.fullmatch(word):
@@ -143,43 +156,45 @@ class Speech:
             return True
         if word.startswith("|"):
             self._line = "row"
-            return word == "|"
-        if followed and (word in _BULLETS or _HEADING.fullmatch(word)):
+        elif followed and (word in _BULLETS or _HEADING.fullmatch(word)):
             self._line, self._after_bullet = "marked", True
             return True
-        if followed and _NUMBERED.fullmatch(word):
+        elif followed and _NUMBERED.fullmatch(word):
             self._line = "marked"
         return False
 
-    def _say(self, word: str, before: str, after: str) -> str:
+    def _say(self, word: str, after: str) -> str:
         """The word without its marks, with the white space before it; cells of a table become a list."""
-        cells = word.split("|") if self._line == "row" or word == "|" else [word]
         said = ""
-        for position, cell in enumerate(cells):
+        row = self._line == "row"
+        for position, cell in enumerate(word.split("|") if row or word == "|" else [word]):
             if position:
                 self._cell_ended = True
-            if self._line == "row" and _RULE_CELL.fullmatch(cell):
+            if row and _RULE_CELL.fullmatch(cell):
                 continue
-            if clean := self._without_marks(cell, before if not position else "|", after):
-                said += self._let_go(clean, marks_first=not cell.startswith(clean[0]))
-        return said or self._leave_out()
-
-    def _let_go(self, clean: str, *, marks_first: bool) -> str:
-        if self._cell_ended:
-            self._cell_ended = False
-            if self._last and "\n" not in self._gap:
-                self._gap = " " if self._last in _ENDED else ", "
-        elif clean[0] in _BEHIND_A_WORD and (marks_first or self._gap_is_ours) and self._gap == " " == clean[:0] + " ":
-            self._gap = "" if marks_first else self._gap
-        said = self._gap + clean
-        self._gap, self._gap_is_ours, self._last = "", False, clean[-1]
+            before = "|" if position else (self._join_gaps() or self._last or " ")[-1]
+            if clean := self._without_marks(cell, before, after):
+                said += self._let_go(clean, unsaid_first=_UNSAID.match(cell) is not None)
         return said
 
-    def _leave_out(self, *, at_line_start: bool = False) -> str:
-        """A word that is not said: of the white space around it one side is kept."""
-        self._gap = self._gap[: self._gap.rfind("\n") + 1] if at_line_start else self._gap
-        self._gap_is_ours = True
-        return ""
+    def _let_go(self, clean: str, *, unsaid_first: bool) -> str:
+        gap = self._join_gaps()
+        if self._cell_ended and self._last and "\n" not in gap:
+            gap = " " if self._last in _ENDED else ", "
+        elif unsaid_first and clean[0] in _BEHIND_A_WORD and "\n" not in gap:
+            gap = ""
+        self._cell_ended = False
+        self._gap, self._gap_before, self._last = "", None, clean[-1]
+        return gap + clean
+
+    def _join_gaps(self) -> str:
+        """Of the white space on both sides of what was left out, the side that parts more."""
+        before, behind = self._gap_before, self._gap
+        if before is None:
+            return behind
+        if not self._last:
+            return ""
+        return behind if not before or behind.count("\n") > before.count("\n") else before
 
     def _without_marks(self, word: str, before: str, after: str) -> str:
         def said(mark: re.Match[str]) -> str:
@@ -193,15 +208,16 @@ class Speech:
                 case "line_break":
                     return " "
                 case "cut_target":
-                    self._in_title = True
+                    self._title = "expected"
                     return ""
                 case "stars":
-                    sum_ = left.isdigit() and right.isdigit()
-                    return "*" if mark["stars"] == "*" and (sum_ or (left.isspace() and right.isspace())) else ""
+                    product = left.isdigit() and right.isdigit()
+                    return "*" if mark["stars"] == "*" and (product or (left + right).isspace()) else ""
                 case "underscores":
                     inside = left.isalnum() and right.isalnum()
-                    alone = mark["underscores"] == "_" and left.isspace() and right.isspace()
-                    return mark["underscores"] if inside or alone else ""
+                    return mark["underscores"] if inside or (left + mark["underscores"] + right) == " _ " else ""
+                case "emoji":
+                    return " " if left.isalnum() and right.isalnum() else ""
                 case _:
                     return ""
 
@@ -215,7 +231,10 @@ def speakable(text: str) -> str:
 
 
 async def spoken(deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
-    """The same answer with its text made speakable. A tool call or the end lets go of what was held back."""
+    """The same answer with its text made speakable; closes `deltas`.
+
+    What was held back is let go before a tool call and at the end.
+    """
     speech = Speech()
     async with aclosing(deltas):
         async for delta in deltas:

@@ -224,7 +224,9 @@ async def export(bench: Bench) -> None:
         copied += len(data)
 
     await bench.admin.copy_from_query(
-        "SELECT input_text, output_text, feedback_score, language FROM training_data ORDER BY id", output=count, timeout=900
+        "SELECT input_text, output_text, feedback_score, language FROM training_data ORDER BY id",
+        output=count,
+        timeout=900,
     )
     floor = bench.rows / (time.perf_counter() - began)
     before = resident(bench.process.pid)
@@ -331,7 +333,17 @@ async def opened(rows: int) -> AsyncIterator[Bench]:
                     try:
                         household_id = int(await admin.fetchval("SELECT min(id) FROM households"))
                         yield Bench(
-                            http, url, process, floor_url, model, admin, address, household_id, rows, start_seconds, floor_start
+                            http,
+                            url,
+                            process,
+                            floor_url,
+                            model,
+                            admin,
+                            address,
+                            household_id,
+                            rows,
+                            start_seconds,
+                            floor_start,
                         )
                     finally:
                         await admin.close()

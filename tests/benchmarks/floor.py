@@ -1,6 +1,6 @@
 """The floor of a cached turn: a bare aiohttp handler that reads its JSON body and does one SELECT by key.
 
-    python -m tests.benchmarks.floor PORT HOST DBPORT DATABASE
+python -m tests.benchmarks.floor PORT HOST DBPORT DATABASE
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ async def answer(request: web.Request) -> web.Response:
 
 async def main(port: int, host: str, database_port: int, database: str) -> None:
     """Serves until it is killed."""
-    pool = await asyncpg.create_pool(host=host, port=database_port, user="postgres", database=database, min_size=1, max_size=8)
+    pool = await asyncpg.create_pool(
+        host=host, port=database_port, user="postgres", database=database, min_size=1, max_size=8
+    )
     application = web.Application()
     application[POOL] = pool
     application.router.add_post("/conversation", answer)

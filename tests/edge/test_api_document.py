@@ -18,8 +18,11 @@ from schemathesis.specs.openapi.checks import (
 
 from gateway.edge.routes import ENDPOINTS
 from tests.household import Client, Household
+from tests.turn.conftest import House
 
-# Turns have tests of their own, with a model that says what they need.
+pytest_plugins = ("tests.turn.conftest",)
+
+# Turns want a whole gateway, and a model: see below.
 OPERATIONS = [endpoint for endpoint in ENDPOINTS if endpoint.path != "/conversation"]
 
 
@@ -47,6 +50,12 @@ async def test_answers_are_as_documented(household: Household, endpoint: Any) ->
         document = await (await client.get("/openapi.json")).json()
         url = str(client.make_url("/"))
         await asyncio.to_thread(_ask, document, url, endpoint.method, endpoint.route_free_path)
+
+
+async def test_a_turn_is_answered_as_documented(house: House) -> None:
+    async with house.client.get("/openapi.json") as response:
+        document = await response.json()
+    await asyncio.to_thread(_ask, document, house.url, "POST", "/conversation")
 
 
 def _ask(document: dict[str, Any], url: str, method: str, path: str) -> None:

@@ -19,9 +19,7 @@ NOTHING = Recalled()
 BINS = Source("knowledge", 7, "The bins go out on Tuesday", 0.9)
 
 
-def build(
-    turn: Turn = TURN, recalled: Recalled = NOTHING, *, language: str = "en", say: bool = False
-) -> ChatRequest:
+def build(turn: Turn = TURN, recalled: Recalled = NOTHING, *, language: str = "en", say: bool = False) -> ChatRequest:
     return prompt.build(
         turn, model="m", head=turn.head, history=turn.history, recalled=recalled, language=language, say_language=say
     )

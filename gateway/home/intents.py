@@ -1,0 +1,468 @@
+"""Commands understood without the model: an utterance becomes one of the tools the client offers, or is left.
+
+What is recognised is the sentences of `home-assistant-intents`, against the names in the client's prompt. Nothing is
+known of states, of the floors of areas or of device classes; where the words would need them, or could mean two things,
+the turn is the model's. No I/O, nothing kept but what can be made again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from hassil.recognize import RecognizeResult, recognize_all
+
+from gateway.home import languages
+from gateway.home.house import SHORTEST_MISHEARD, House, Said, house
+from gateway.home.politeness import plain, tidy
+from gateway.shapes import Entity, Turn
+
+# What can hurt, let somebody in, or do whatever somebody wrote into it.
+GATED = frozenset({"lock", "cover", "alarm_control_panel", "valve", "script", "scene"})
+LONGEST = 200  # characters: a command is short, and recognition takes its time with what is long
+
+LIVE_CONTEXT, DATE_TIME = "GetLiveContext", "GetDateTime"
+QUESTIONS = frozenset({"HassGetState", "HassClimateGetTemperature", "HassGetWeather"})
+CLOCK = frozenset({"HassGetCurrentTime", "HassGetCurrentDate"})
+# The domains that an intent acts on by itself, so that it needs no `domain` to be told.
+DOMAINS: Mapping[str, frozenset[str]] = {
+    "HassClimateSetFanMode": frozenset({"climate"}),
+    "HassClimateSetTemperature": frozenset({"climate"}),
+    "HassFanSetSpeed": frozenset({"fan"}),
+    "HassHumidifierMode": frozenset({"humidifier"}),
+    "HassHumidifierSetpoint": frozenset({"humidifier"}),
+    "HassLawnMowerDock": frozenset({"lawn_mower"}),
+    "HassLawnMowerStartMowing": frozenset({"lawn_mower"}),
+    "HassLightSet": frozenset({"light"}),
+    "HassMediaNext": frozenset({"media_player"}),
+    "HassMediaPause": frozenset({"media_player"}),
+    "HassMediaPlayerMute": frozenset({"media_player"}),
+    "HassMediaPlayerUnmute": frozenset({"media_player"}),
+    "HassMediaPrevious": frozenset({"media_player"}),
+    "HassMediaSearchAndPlay": frozenset({"media_player"}),
+    "HassMediaUnpause": frozenset({"media_player"}),
+    "HassSetPosition": frozenset({"cover", "valve"}),
+    "HassSetVolume": frozenset({"media_player"}),
+    "HassSetVolumeRelative": frozenset({"media_player"}),
+    "HassStopMoving": frozenset({"cover", "valve"}),
+    "HassVacuumCleanArea": frozenset({"vacuum"}),
+    "HassVacuumReturnToBase": frozenset({"vacuum"}),
+    "HassVacuumStart": frozenset({"vacuum"}),
+}
+# In words that stand for anything (an item, a message) these tell of a second command, a condition or a delay.
+_MORE = re.compile(
+    r"\b(?:and|then|but|if|when|unless|until|after|before|not|don't|never|later|"
+    r"et|puis|mais|si|quand|sauf|après|avant|pas|"
+    r"i|oraz|potem|ale|jeśli|jeżeli|gdy|kiedy|chyba|po|nie|za)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A tool call that says what was said. `tool` is the offered name; `response` the key of the answer's template and
+    `slots` what it may name, in the speaker's words. `ask_model_after`: a question, whose answer the model puts in words.
+    """
+
+    intent: str
+    language: str
+    tool: str
+    arguments: Mapping[str, Any]
+    response: str
+    slots: Mapping[str, Any]
+    ask_model_after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The turn is the model's, because of `reason`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    name: str
+    parameters: tuple[tuple[str, str, tuple[str, ...]], ...]  # name, type, allowed values (of the items of an array)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """All that an understanding depends on: what it is remembered by."""
+
+    text: str
+    language: str
+    area: str | None
+    floor: str | None
+    entities: tuple[Entity, ...]
+    aliases: tuple[tuple[str, str], ...]
+    tools: tuple[_Tool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    intent: str
+    response: str
+    slots: tuple[tuple[str, Any], ...]  # values, those of names as `Said`
+    words: tuple[tuple[str, Any], ...]
+    bare: bool  # nothing was said but a name
+
+
+class Commands:
+    """Understands commands. `allowed` lists domains and names of entities that the model need not be asked for, `kept`
+    domains and names that are left to it beside the usual ones. What was understood is remembered, `memory` utterances.
+    """
+
+    def __init__(self, *, allowed: Iterable[str] = (), kept: Iterable[str] = (), memory: int = 512) -> None:
+        self._allowed = frozenset(one.casefold() for one in allowed)
+        self._kept = frozenset(one.casefold() for one in kept)
+        self._house = lru_cache(maxsize=16)(house)
+        self._understood = lru_cache(maxsize=memory)(self._understand)
+
+    def understand(self, turn: Turn, language: str, aliases: Mapping[str, str] | None = None) -> Understood | Left:
+        """What the turn's utterance commands in `language`. `aliases` maps what the household says to an entity's name.
+
+        The same for the same turn at any time: a continuation is understood as its first request was.
+        """
+        if not turn.tools:
+            return Left("no tools")
+        if not turn.entities:
+            return Left("no entities")
+        code = languages.known(language)
+        if code is None:
+            return Left("unknown language")
+        text = tidy(turn.utterance)
+        if not text or len(text) > LONGEST or turn.images:
+            return Left("not a command")
+        asked = _Asked(
+            text,
+            code,
+            turn.area,
+            turn.floor,
+            turn.entities,
+            tuple(sorted((aliases or {}).items())),
+            _tools(turn.tools),
+        )
+        return self._understood(asked)
+
+    def warm(self, spoken: Iterable[str]) -> list[str]:
+        """Loads languages and makes each recognise once (0.2 to 0.7 s of work each). Returns the codes that are known."""
+        warmed = []
+        lamp = Entity(("Lamp",), "light", ("Room",))
+        for language in spoken:
+            code = languages.known(language)
+            if code is not None:
+                sentences = languages.load(code).intents
+                # A sentence of every intent, so that all of them are parsed now.
+                for said in ("lamp", *(_first_words(code))):
+                    list(recognize_all(said, sentences, slot_lists=dict(house((lamp,), (), None, None, code).lists)))
+                warmed.append(code)
+        return warmed
+
+    def _understand(self, asked: _Asked) -> Understood | Left:
+        spoken = languages.load(asked.language)
+        at_home = self._house(asked.entities, asked.aliases, asked.area, asked.floor, asked.language)
+        found = self._read(asked, asked.text, spoken, at_home, as_said=True)
+        if not isinstance(found, Left) or found.reason != "not understood":
+            return found
+        text = plain(asked.text, asked.language)
+        if not text:
+            return found
+        if text != asked.text:
+            found = self._read(asked, text, spoken, at_home, as_said=False)
+            if not isinstance(found, Left) or found.reason != "not understood":
+                return found
+        corrected = _correct(text, asked.language, spoken, at_home)
+        if corrected is None:
+            return found
+        return self._read(asked, corrected[0], spoken, at_home, as_said=False, must_name=corrected[1])
+
+    def _read(
+        self,
+        asked: _Asked,
+        text: str,
+        spoken: languages.Language,
+        at_home: House,
+        *,
+        as_said: bool,
+        must_name: str | None = None,
+    ) -> Understood | Left:
+        """What `text` means. Where it was changed (not `as_said`), a name alone is no command; `must_name` is a word that
+        a name or an area has to hold: only there may a letter have been misheard."""
+        context = {"area": {"value": asked.area, "text": asked.area}} if asked.area else {}
+        best: tuple[Any, ...] | None = None
+        meanings: dict[_Meaning, None] = {}
+        for result in recognize_all(
+            text, spoken.intents, slot_lists=dict(at_home.lists), intent_context=context, language=asked.language
+        ):
+            if not _stands(result, at_home):
+                continue
+            if must_name is not None and not _names(result, must_name):
+                continue
+            rank = _rank(result)
+            if best is None or rank < best:
+                best, meanings = rank, {}
+            if rank == best:
+                meanings[_meaning(result, text)] = None
+        if not meanings:
+            return Left("not understood")
+        understood = [self._call(meaning, asked, at_home) for meaning in _here(meanings, asked, at_home)]
+        first = understood[0]
+        if any(isinstance(one, Left) for one in understood):
+            return next(one for one in understood if isinstance(one, Left))
+        if any(_same(one) != _same(first) for one in understood[1:]):
+            return Left("ambiguous")
+        if not as_said and any(meaning.bare for meaning in meanings):
+            return Left("a name alone")
+        return first
+
+    def _call(self, meaning: _Meaning, asked: _Asked, at_home: House) -> Understood | Left:
+        """The tool call for a meaning, or why there is none."""
+        slots, words = dict(meaning.slots), dict(meaning.words)
+        named = slots.get("name") if isinstance(slots.get("name"), Said) else None
+        if meaning.intent in QUESTIONS:
+            return self._question(meaning, asked, at_home, named)
+        if meaning.intent in CLOCK:
+            tool = _offered(asked.tools, DATE_TIME)
+            if tool is None:
+                return Left("not offered")
+            return Understood(meaning.intent, asked.language, tool.name, {}, meaning.response, words)
+        tool = _offered(asked.tools, meaning.intent)
+        if tool is None:
+            return Left("not offered")
+        if named is not None and _key(str(words.get("name", ""))) in at_home.areas:
+            return Left("a name and a room")
+        if (why := self._why_not(meaning.intent, slots, named, at_home)) is not None:
+            return Left(why)
+        if named is not None:
+            slots["name"] = named.name
+            if (why := _single_out(slots, named, meaning.intent, asked, at_home)) is not None:
+                return Left(why)
+        if slots.get("domain") in DOMAINS.get(meaning.intent, ()):
+            del slots["domain"]
+        arguments: dict[str, Any] = {}
+        parameters = {name: (kind, values) for name, kind, values in tool.parameters}
+        for name, value in slots.items():
+            if name not in parameters:
+                return Left("cannot be expressed")
+            fitted = _fit(value, *parameters[name])
+            if fitted is None:
+                return Left("cannot be expressed")
+            arguments[name] = fitted
+        return Understood(meaning.intent, asked.language, tool.name, arguments, meaning.response, words)
+
+    def _why_not(self, intent: str, slots: Mapping[str, Any], named: Said | None, at_home: House) -> str | None:
+        """Why the model should decide about this, or None."""
+        for value in slots.values():
+            if isinstance(value, str) and value and (_MORE.search(value) and _is_free(slots, value)):
+                return "more than one thing"
+        if intent == "HassMediaSearchAndPlay" and not ({"name", "area", "media_class"} & slots.keys()):
+            return "no target"  # "play dead" is no command
+        if "conversation_command" in slots or "command" in slots:
+            return "delayed"
+        if named is not None:
+            entity = at_home.entities[named.place]
+            names = {name.casefold() for name in entity.names}
+            if names & self._kept or (entity.domain in self._kept and not names & self._allowed):
+                return "gated"
+            if entity.domain in GATED and entity.domain not in self._allowed and not names & self._allowed:
+                return "gated"
+            return None
+        domains = {slots["domain"]} if "domain" in slots else set(DOMAINS.get(intent, ()))
+        if not domains and intent in {"HassTurnOn", "HassTurnOff"}:
+            return "everything"
+        if domains & self._kept or any(domain in GATED and domain not in self._allowed for domain in domains):
+            return "gated"
+        return None
+
+    def _question(self, meaning: _Meaning, asked: _Asked, at_home: House, named: Said | None) -> Understood | Left:
+        """The live context for a question, no narrower than is certain."""
+        tool = _offered(asked.tools, LIVE_CONTEXT)
+        if tool is None:
+            return Left("not offered")
+        slots = dict(meaning.slots)
+        narrow: dict[str, Any] = {}
+        if named is not None:
+            narrow["name"] = named.name
+        elif isinstance(slots.get("area"), str):
+            narrow["area"] = slots["area"]
+        elif meaning.intent == "HassGetWeather":
+            narrow["domain"] = "weather"
+        known = {name for name, _, _ in tool.parameters}
+        return Understood(
+            meaning.intent,
+            asked.language,
+            tool.name,
+            {name: value for name, value in narrow.items() if name in known},
+            meaning.response,
+            dict(meaning.words),
+            ask_model_after=True,
+        )
+
+
+def _single_out(slots: dict[str, Any], named: Said, intent: str, asked: _Asked, at_home: House) -> str | None:
+    """Adds the domain or the area that make Home Assistant take `named` and no other thing of that name."""
+    entity = at_home.entities[named.place]
+    rivals = [place for place in at_home.called(named.name) if place != named.place]
+    own = DOMAINS.get(intent)
+    if own is not None:
+        rivals = [place for place in rivals if at_home.entities[place].domain in own]
+    elif any(at_home.entities[place].domain != entity.domain for place in rivals):
+        slots["domain"] = entity.domain
+        rivals = [place for place in rivals if at_home.entities[place].domain == entity.domain]
+    if rivals and "area" not in slots and entity.areas:
+        slots["area"] = asked.area if asked.area and at_home.at(asked.area, named.place) else entity.areas[0]
+    if rivals and any("area" not in slots or at_home.at(slots["area"], place) for place in rivals):
+        return "ambiguous"
+    return None
+
+
+def _stands(result: RecognizeResult, at_home: House) -> bool:
+    """Whether the sentence fits the house: a thing said to be in a room is in that room."""
+    names = [entity for entity in result.entities_list if entity.name in {"name", "area"}]
+    if len({(entity.name, _freeze(entity.value)) for entity in names}) != len({entity.name for entity in names}):
+        return False  # two names in one sentence
+    name, area = result.entities.get("name"), result.entities.get("area")
+    if name is not None and isinstance(name.value, Said) and area is not None and area.text:
+        return at_home.at(area.value, name.value.place)
+    return True
+
+
+def _names(result: RecognizeResult, word: str) -> bool:
+    return any(
+        word in _WORD.findall((entity.text or "").casefold())
+        for entity in result.entities_list
+        if entity.name in {"name", "area"} and not entity.is_wildcard
+    )
+
+
+def _rank(result: RecognizeResult) -> tuple[int, int, int, int, int]:
+    """Home Assistant's own order: a name before none, the longest name, fewer free words, more of the sentence itself."""
+    name = result.entities.get("name")
+    known = name is not None and isinstance(name.value, Said)
+    free = [entity for entity in result.entities_list if entity.is_wildcard]
+    return (
+        0 if known else 1,
+        -len(name.text) if known and name is not None else 0,
+        len(free),
+        -result.text_chunks_matched,
+        sum(len(entity.text or "") for entity in free),
+    )
+
+
+def _meaning(result: RecognizeResult, text: str) -> _Meaning:
+    entities = sorted(result.entities.items())
+    name = result.entities.get("name")
+    return _Meaning(
+        result.intent.name,
+        result.response or "default",
+        tuple((slot, _freeze(entity.value)) for slot, entity in entities),
+        tuple((slot, (entity.text or "").strip() or _freeze(entity.value)) for slot, entity in entities),
+        name is not None and isinstance(name.value, Said) and _key(_no_article(text)) == _key(_no_article(name.text)),
+    )
+
+
+def _here(meanings: Iterable[_Meaning], asked: _Asked, at_home: House) -> list[_Meaning]:
+    """Of several things of one name, the one in the room where it was said, as Home Assistant itself prefers it."""
+    meanings = list(meanings)
+    if len(meanings) < 2 or asked.area is None:
+        return meanings
+    near = []
+    for meaning in meanings:
+        named = dict(meaning.slots).get("name")
+        if not isinstance(named, Said):
+            return meanings
+        if at_home.at(asked.area, named.place):
+            near.append(meaning)
+    return near or meanings
+
+
+def _same(one: Understood | Left) -> tuple[Any, ...]:
+    if isinstance(one, Left):
+        return (one.reason,)
+    return (one.tool, sorted((name, str(value)) for name, value in one.arguments.items()))
+
+
+def _correct(text: str, language: str, spoken: languages.Language, at_home: House) -> tuple[str, str] | None:
+    """`text` with its one misheard word put right, and that word; None where there is none, or it could be two."""
+    wrong: list[tuple[str, str]] = []
+    for word in dict.fromkeys(_WORD.findall(text.casefold())):
+        if len(word) < SHORTEST_MISHEARD - 1 or not word.isalpha() or word in at_home.words or word in spoken.words:
+            continue
+        heard = at_home.heard_for(word)
+        if language in {"fr", "pl"}:
+            heard = frozenset(known for known in heard if known[-1] == word[-1])  # an ending is grammar, not a mistake
+        if len(heard) > 1:
+            return None
+        wrong += [(word, known) for known in heard]
+    if len(wrong) != 1:
+        return None
+    ((word, known),) = wrong
+    return re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", known, text, flags=re.IGNORECASE), known
+
+
+def _fit(value: Any, kind: str, allowed: tuple[str, ...]) -> Any:
+    """`value` as the parameter wants it, or None where it cannot be."""
+    if kind == "array":
+        values = list(value) if isinstance(value, (list, tuple)) else [value]
+        return values if not allowed or all(one in allowed for one in values) else None
+    if allowed and value not in allowed:
+        return None
+    if kind in {"integer", "number"}:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        if float(value).is_integer():
+            return int(value)
+        return value if kind == "number" else None
+    if kind == "string":
+        return value if isinstance(value, str) else str(value)
+    return value
+
+
+def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[_Tool, ...]:
+    made = []
+    for tool in tools:
+        function = tool.get("function")
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            continue
+        schema = function.get("parameters")
+        properties = schema.get("properties") if isinstance(schema, Mapping) else None
+        parameters = []
+        for name, about in (properties or {}).items() if isinstance(properties, Mapping) else ():
+            about = about if isinstance(about, Mapping) else {}
+            kind = about.get("type")
+            items = about.get("items") if kind == "array" else about
+            allowed = items.get("enum") if isinstance(items, Mapping) else None
+            parameters.append((str(name), kind if isinstance(kind, str) else "", tuple(allowed or ())))
+        made.append(_Tool(function["name"], tuple(parameters)))
+    return tuple(made)
+
+
+def _offered(tools: Iterable[_Tool], intent: str) -> _Tool | None:
+    """The tool of that name. Newer clients put the integration's name and `__` before it."""
+    found = [tool for tool in tools if tool.name.rsplit("__", 1)[-1] == intent]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_free(slots: Mapping[str, Any], value: str) -> bool:
+    return any(slots.get(slot) == value for slot in ("item", "message", "search_query", "command"))
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _key(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _no_article(text: str) -> str:
+    return re.sub(r"^(?:the|my|our|le|la|les|l')\s*", "", text.strip(), flags=re.IGNORECASE)
+
+
+def _first_words(code: str) -> list[str]:
+    return []

@@ -1,0 +1,112 @@
+"""A gateway that is killed outright loses no turn that it answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+
+from gateway.store.address import Address
+from tests.scripted_model import Answer, ScriptedModel
+
+TURNS = 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def program(environment: dict[str, str], settings: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The gateway as a program of its own; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway",
+        "serve",
+        "--config",
+        str(settings),
+        env={**os.environ, **environment},
+        cwd=Path(__file__).parent.parent,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    said = b""
+    while b"curl" not in said:
+        line = await process.stdout.readline()
+        assert line, said.decode()
+        said += line
+    reading = asyncio.create_task(process.stdout.read(), name="the gateway's output")
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reading
+
+
+async def test_killed_amid_twenty_turns(address: Address, admin: asyncpg.Connection, tmp_path: Path) -> None:
+    async with ScriptedModel() as model:
+        port = free_port()
+        environment = {
+            "GATEWAY_DATA": str(tmp_path / "data"),
+            "GATEWAY_PORT": str(port),
+            "POSTGRES_HOST": address.host,
+            "POSTGRES_PORT": str(address.port),
+            "POSTGRES_USER": address.user,
+            "POSTGRES_DB": address.database,
+            "OLLAMA_URL": model.url,
+        }
+        never = asyncio.Event()
+        model.answer = lambda body: (
+            Answer("Forty", "-two.") if "odd" in body["messages"][-1]["content"] else Answer("Forty", never)
+        )
+        answered: list[str] = []
+        enough = asyncio.Event()
+
+        async def ask(session: aiohttp.ClientSession, number: int) -> None:
+            text = f"Explain the {'odd' if number % 2 else 'even'} number {number}"
+            async with session.post(f"http://127.0.0.1:{port}/conversation", json={"text": text}) as response:
+                answered.append((await response.json())["interaction_id"].removeprefix("conv_"))
+            if len(answered) == TURNS // 2:
+                enough.set()
+
+        settings = tmp_path / "gateway.yaml"
+        settings.write_text(f"llm:\n  parallel: {TURNS}\n", encoding="utf-8")
+        locked = admin.transaction()
+        async with program(environment, settings) as gateway:
+            # Nothing gets into the table: what is answered now is in the journal alone.
+            await locked.start()
+            await admin.execute("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE")
+            async with aiohttp.ClientSession() as session:
+                asking = [asyncio.create_task(ask(session, number)) for number in range(TURNS)]
+                await asyncio.wait_for(enough.wait(), 60)
+                gateway.send_signal(signal.SIGKILL)
+                await gateway.wait()
+                await asyncio.gather(*asking, return_exceptions=True)
+        await locked.rollback()
+        assert len(answered) == TURNS // 2
+
+        async with program(environment, settings) as gateway:
+            while True:
+                rows = await admin.fetch("SELECT turn_id, role FROM conversations")
+                if len(rows) >= 2 * len(answered):
+                    break
+                await asyncio.sleep(0.05)
+            assert sorted((row["turn_id"], row["role"]) for row in rows) == sorted(
+                (turn, role) for turn in answered for role in ("user", "assistant")
+            )
+            gateway.send_signal(signal.SIGTERM)
+            assert await gateway.wait() == 0

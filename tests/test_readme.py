@@ -1,0 +1,49 @@
+"""What the README tells a new user to type works as it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.turn.conftest import House
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+pytest_plugins = ("tests.turn.conftest",)
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")
+
+
+async def run(command: str, house: House) -> str:
+    """The command's output, said to the gateway under test."""
+    command = command.replace("http://localhost:8080", house.url).replace("curl ", "curl --silent --fail-with-body ", 1)
+    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_every_command_of_the_readme(house: House) -> None:
+    assert len(COMMANDS) == 10
+    interaction_id = ""
+    for command in COMMANDS:
+        output = await run(command.replace("conv_123", interaction_id), house)
+        if "/conversation" in command:
+            interaction_id = json.loads(output)["interaction_id"]
+        elif "/memory/add" in command:
+            assert json.loads(output)["id"] > 0
+        elif "/memory/search" in command:
+            assert any("50% brightness" in hit["content"] for hit in json.loads(output)["results"])
+        elif "/preferences/get" in command:
+            assert json.loads(output)["value"] == {"entity_id": "light.office_main"}
+        elif "/training/export" in command:
+            messages = json.loads(output)["messages"]
+            assert [message["role"] for message in messages] == ["user", "assistant"]
+            assert messages[0]["content"] == "When do the bins go out?"
+        elif "/cache/stats" in command:
+            assert {"hits", "misses", "bypasses", "entries", "bytes", "hit_rate"} <= set(json.loads(output))
