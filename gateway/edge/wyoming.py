@@ -56,6 +56,7 @@ PROGRAM = "ai-gateway"
 SERVICE = "_wyoming._tcp.local."
 NAME_FILE = "wyoming-name"
 MULTICAST = ("224.0.0.251", 5353)
+LOOK_SECONDS = 30.0  # between two looks at our own address
 # A character takes up to 12 bytes where JSON escapes it; the rest of an event has this much room.
 BYTES_PER_CHARACTER = 12
 ROOM_BYTES = 32_768
@@ -494,51 +495,67 @@ def stable_name(data: Path) -> str:
     return name
 
 
-def reachable_address(bound: str, outgoing: Callable[[], str | None]) -> str | None:
-    """Where others reach what is bound to this numeric address; None where nobody else does.
-
-    `outgoing` tells the machine's own address towards the network, for what is bound to all of them.
-    """
+def reachable_address(bound: str) -> str | None:
+    """Where others reach what is bound to this numeric address; None where nobody else does."""
     address = ipaddress.ip_address(bound.partition("%")[0])
     if address.is_loopback:
         return None
-    return outgoing() if address.is_unspecified else str(address)
+    return outgoing_address() if address.is_unspecified else str(address)
 
 
 def outgoing_address() -> str | None:
-    """The address that multicast would leave from, or None without a network. Nothing is sent."""
+    """The machine's address that multicast would leave from, or None without a network. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(MULTICAST)
         except OSError:
             return None
-        return str(probe.getsockname()[0])
+        address = ipaddress.ip_address(probe.getsockname()[0])
+    return None if address.is_loopback else str(address)
 
 
 @asynccontextmanager
 async def _announced(name: str, bound: str, port: int) -> AsyncIterator[None]:
-    address = reachable_address(bound, outgoing_address)
-    if address is None:
-        log.info("Wyoming is not announced: nobody but this machine reaches %s", bound)
+    if ipaddress.ip_address(bound.partition("%")[0]).is_loopback:
+        log.info("Wyoming is not announced: only this machine reaches %s", bound)
         yield
         return
-    # Announcing takes most of a second, which the start need not wait for.
-    announcing = asyncio.create_task(announce(name, address, port), name="wyoming zeroconf")
+    announcing = asyncio.create_task(announce(name, bound, port), name="wyoming zeroconf")
     try:
         yield
     finally:
         await _ended(announcing)
 
 
-async def announce(name: str, address: str, port: int) -> None:
-    """Answers zeroconf's questions for us until cancelled, then says goodbye. Without multicast it only logs so."""
+async def announce(name: str, bound: str, port: int) -> None:
+    """Lets zeroconf find us until cancelled, at whichever address others reach us.
+
+    After a power cut the router may come up long after us, and later give us another address.
+    """
+    told = ""
+    while True:
+        address = reachable_address(bound)
+        if address is not None:
+            try:
+                await announce_at(name, address, port, lambda at=address: reachable_address(bound) == at)
+            except (ZeroconfError, OSError) as error:
+                problem = f"{type(error).__name__}: {error}"
+                if problem != told:
+                    log.warning("Wyoming is not announced by zeroconf (%s)", problem)
+                told = problem
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def announce_at(name: str, address: str, port: int, still_there: Callable[[], bool]) -> None:
+    """Answers zeroconf's questions until `still_there` says no, or until cancelled, and says goodbye.
+
+    Raises zeroconf's Error (the name is taken) or OSError (there is no multicast here).
+    """
     info = AsyncServiceInfo(
         SERVICE, f"{name}.{SERVICE}", port=port, parsed_addresses=[address], server=f"{name}.local."
     )
-    try:
-        async with AsyncZeroconf(interfaces=[address]) as network:
-            await (await network.async_register_service(info))
-            log.info("Wyoming is announced as %s at %s port %d", name, address, port)
-            await asyncio.Event().wait()
-    except (ZeroconfError, OSError) as error:
-        log.warning("Wyoming is not announced by zeroconf (%s: %s)", type(error).__name__, error)
+    async with AsyncZeroconf(interfaces=[address]) as network:
+        await (await network.async_register_service(info))
+        log.info("Wyoming is announced as %s at %s port %d", name, address, port)
+        while still_there():
+            await asyncio.sleep(LOOK_SECONDS)
