@@ -7,6 +7,7 @@ are found by their wording, wherever they stand.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -27,12 +28,18 @@ _VOLATILE = (
     re.compile(r"^When a user asks to turn on all devices of a specific type, ask (?:the )?user to specify an area.*$"),
     re.compile(r"^This device is not able to start timers\.$"),
 )
+# One line that a household may put into its instructions: Home Assistant fills in who speaks, where and how.
+_SAID_BY = re.compile(r"^\[gw((?: (?:device|user|lang|area)=[^\]=]*)+)\]$")
+_SAID_FIELD = re.compile(r"(device|user|lang|area)=(.*?)(?= (?:device|user|lang|area)=|$)")
+_UNKNOWN = frozenset({"", "None", "none", "unknown"})  # what a template writes for what it does not know
 _CLOCK = re.compile(r"^(?:Current time is \d{1,2}:\d{2}(?::\d{2})?\.?|Today's date is \d{4}-\d{2}-\d{2}\.?|[ ])+$")
 
 
 @dataclass(frozen=True, slots=True)
 class SystemPrompt:
-    """A system prompt taken apart. `assist`: Home Assistant's assistant wrote it; `task`: one of its AI tasks did."""
+    """A system prompt taken apart. `assist`: Home Assistant's assistant wrote it; `task`: one of its AI tasks did.
+
+    `said_by` holds `device`, `user`, `lang` and `area` of a line `[gw device=... user=... lang=... area=...]`."""
 
     head: str
     volatile: tuple[str, ...]
@@ -42,6 +49,7 @@ class SystemPrompt:
     entities: tuple[Entity, ...]
     assist: bool
     task: bool
+    said_by: Mapping[str, str]
 
 
 @lru_cache(maxsize=32)
@@ -51,8 +59,12 @@ def dissect(system: str) -> SystemPrompt:
     volatile: list[str] = []
     clock: list[str] = []
     area = floor = None
+    said_by: dict[str, str] = {}
     for line in system.split("\n"):
-        if line and _CLOCK.match(line):
+        if match := _SAID_BY.match(line):
+            said = {name: value.strip() for name, value in _SAID_FIELD.findall(match[1])}
+            said_by |= {name: value for name, value in said.items() if value not in _UNKNOWN}
+        elif line and _CLOCK.match(line):
             clock.append(line)
         elif any(pattern.match(line) for pattern in _VOLATILE):
             volatile.append(line)

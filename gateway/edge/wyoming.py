@@ -26,8 +26,8 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -532,22 +532,29 @@ async def announce(name: str, bound: str, port: int) -> None:
 
     After a power cut the router may come up long after us, and later give us another address.
     """
+    address: str | None = None
     told = ""
-    while True:
-        address = reachable_address(bound)
-        if address is not None:
-            try:
-                await announce_at(name, address, port, lambda at=address: reachable_address(bound) == at)
-            except (ZeroconfError, OSError) as error:
-                problem = f"{type(error).__name__}: {error}"
-                if problem != told:
-                    log.warning("Wyoming is not announced by zeroconf (%s)", problem)
-                told = problem
-        await asyncio.sleep(LOOK_SECONDS)
+    async with AsyncExitStack() as here:
+        while True:
+            now = reachable_address(bound)
+            if now != address:
+                await here.aclose()
+                address = None
+            if now is not None and address is None:
+                try:
+                    await here.enter_async_context(announced_at(name, now, port))
+                    address = now
+                except (ZeroconfError, OSError) as error:
+                    problem = f"{type(error).__name__}: {error}"
+                    if problem != told:
+                        log.warning("Wyoming is not announced by zeroconf (%s)", problem)
+                    told = problem
+            await asyncio.sleep(LOOK_SECONDS)
 
 
-async def announce_at(name: str, address: str, port: int, still_there: Callable[[], bool]) -> None:
-    """Answers zeroconf's questions until `still_there` says no, or until cancelled, and says goodbye.
+@asynccontextmanager
+async def announced_at(name: str, address: str, port: int) -> AsyncIterator[None]:
+    """Answers zeroconf's questions at this address, and says goodbye at the end.
 
     Raises zeroconf's Error (the name is taken) or OSError (there is no multicast here).
     """
@@ -557,5 +564,4 @@ async def announce_at(name: str, address: str, port: int, still_there: Callable[
     async with AsyncZeroconf(interfaces=[address]) as network:
         await (await network.async_register_service(info))
         log.info("Wyoming is announced as %s at %s port %d", name, address, port)
-        while still_there():
-            await asyncio.sleep(LOOK_SECONDS)
+        yield

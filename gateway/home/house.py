@@ -52,11 +52,11 @@ class House:
         ]
 
     def heard_for(self, word: str) -> frozenset[str]:
-        """The words of the house's names that `word` may be, misheard by one letter (not its first)."""
+        """The words of the house's names that are one letter from `word`."""
         found: set[str] = set()
         for key in _one_less(word):
             found |= self.near.get(key, frozenset())
-        return frozenset(known for known in found if known[0] == word[0] and _one_apart(known, word))
+        return frozenset(known for known in found if _one_apart(known, word))
 
 
 def house(
@@ -128,7 +128,7 @@ def _key(text: str) -> str:
 def _one_less(word: str) -> Iterable[str]:
     """The word, and the word without each of its letters: two words one letter apart have one of these in common."""
     yield word
-    for place in range(1, len(word)):
+    for place in range(len(word)):
         yield word[:place] + word[place + 1 :]
 
 

@@ -109,6 +109,8 @@ class _Meaning:
     response: str
     slots: tuple[tuple[str, Any], ...]  # values, those of names as `Said`
     words: tuple[tuple[str, Any], ...]
+    said: frozenset[str]  # the slots that stand in the sentence; others come from its kind, or from the room
+    free: bool  # some of them are anything at all
     bare: bool  # nothing was said but a name
 
 
@@ -166,11 +168,9 @@ class Commands:
     def _understand(self, asked: _Asked) -> Understood | Left:
         spoken = languages.load(asked.language)
         at_home = self._house(asked.entities, asked.aliases, asked.area, asked.floor, asked.language)
-        found = self._read(asked, asked.text, spoken, at_home, as_said=True)
-        if not isinstance(found, Left) or found.reason != "not understood":
-            return found
         text = plain(asked.text, asked.language)
-        if not text:
+        found = self._read(asked, asked.text, spoken, at_home, as_said=True, courteous=text != asked.text)
+        if not text or not isinstance(found, Left) or found.reason != "not understood":
             return found
         if text != asked.text:
             found = self._read(asked, text, spoken, at_home, as_said=False)
@@ -189,11 +189,14 @@ class Commands:
         at_home: House,
         *,
         as_said: bool,
+        courteous: bool = False,
         must_name: str | None = None,
     ) -> Understood | Left:
-        """What `text` means. Where it was changed (not `as_said`), a name alone is no command; `must_name` is a word that
-        a name or an area has to hold: only there may a letter have been misheard."""
-        context = {"area": {"value": asked.area, "text": asked.area}} if asked.area else {}
+        """What `text` means. Where it was changed (not `as_said`), a name alone is no command. In `courteous` text free
+        words are not taken: they would hold the courtesy. `must_name` is a word that a name or an area has to hold: only
+        there may a letter have been misheard."""
+        # Without text: what the sentence itself says can then be told from what only the room adds.
+        context = {"area": {"value": asked.area, "text": ""}} if asked.area else {}
         best: tuple[Any, ...] | None = None
         meanings: dict[_Meaning, None] = {}
         for result in recognize_all(
@@ -208,6 +211,8 @@ class Commands:
                 best, meanings = rank, {}
             if rank == best:
                 meanings[_meaning(result, text)] = None
+        if courteous and any(meaning.free for meaning in meanings):
+            return Left("not understood")
         if not meanings:
             return Left("not understood")
         understood = [self._call(meaning, asked, at_home) for meaning in _here(meanings, asked, at_home)]
@@ -236,7 +241,7 @@ class Commands:
             return Left("not offered")
         if named is not None and _key(str(words.get("name", ""))) in at_home.areas:
             return Left("a name and a room")
-        if (why := self._why_not(meaning.intent, slots, named, at_home)) is not None:
+        if (why := self._why_not(meaning, slots, named, at_home)) is not None:
             return Left(why)
         if named is not None:
             slots["name"] = named.name
@@ -255,13 +260,16 @@ class Commands:
             arguments[name] = fitted
         return Understood(meaning.intent, asked.language, tool.name, arguments, meaning.response, words)
 
-    def _why_not(self, intent: str, slots: Mapping[str, Any], named: Said | None, at_home: House) -> str | None:
+    def _why_not(self, meaning: _Meaning, slots: Mapping[str, Any], named: Said | None, at_home: House) -> str | None:
         """Why the model should decide about this, or None."""
+        intent, said = meaning.intent, meaning.said
         for value in slots.values():
             if isinstance(value, str) and value and (_MORE.search(value) and _is_free(slots, value)):
                 return "more than one thing"
-        if intent == "HassMediaSearchAndPlay" and not ({"name", "area", "media_class"} & slots.keys()):
+        if intent == "HassMediaSearchAndPlay" and not said & {"name", "area", "media_class"}:
             return "no target"  # "play dead" is no command
+        if intent == "HassVacuumCleanArea" and named is not None and at_home.at(str(slots["area"]), named.place):
+            return "ambiguous"  # "start the vacuum in the hall": is it there, or should it go there?
         if "conversation_command" in slots or "command" in slots:
             return "delayed"
         if named is not None:
@@ -362,6 +370,8 @@ def _meaning(result: RecognizeResult, text: str) -> _Meaning:
         result.response or "default",
         tuple((slot, _freeze(entity.value)) for slot, entity in entities),
         tuple((slot, (entity.text or "").strip() or _freeze(entity.value)) for slot, entity in entities),
+        frozenset(slot for slot, entity in entities if entity.text),
+        any(entity.is_wildcard for _, entity in entities),
         name is not None and isinstance(name.value, Said) and _key(_no_article(text)) == _key(_no_article(name.text)),
     )
 
@@ -394,11 +404,15 @@ def _correct(text: str, language: str, spoken: languages.Language, at_home: Hous
         if len(word) < SHORTEST_MISHEARD - 1 or not word.isalpha() or word in at_home.words or word in spoken.words:
             continue
         heard = at_home.heard_for(word)
-        if language in {"fr", "pl"}:
-            heard = frozenset(known for known in heard if known[-1] == word[-1])  # an ending is grammar, not a mistake
         if len(heard) > 1:
             return None
-        wrong += [(word, known) for known in heard]
+        # Words with another beginning are too often other words ("wall light", "hall light"), and in inflected
+        # languages another ending is grammar.
+        wrong += [
+            (word, known)
+            for known in heard
+            if known[0] == word[0] and (language not in {"fr", "pl"} or known[-1] == word[-1])
+        ]
     if len(wrong) != 1:
         return None
     ((word, known),) = wrong

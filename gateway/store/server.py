@@ -265,7 +265,7 @@ class EmbeddedServer:
     async def _shut_down(self) -> None:
         own = self._process
         process = self._running() if own is None else own.pid
-        # Fast; then, if need be, in ways that leave the next start to recover. (pg_ctl finds none that is just starting.)
+        # Fast; then, if need be, in ways that leave the next start to recover. (pg_ctl finds none that just starts.)
         for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             if process is None or not self._serves(process):
                 break

@@ -15,9 +15,10 @@ from __future__ import annotations
 import ast
 import logging
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -27,14 +28,13 @@ from gateway.shapes import Delta, ToolCall
 log = logging.getLogger(__name__)
 
 # A call longer than this is none.
-LONGEST_CALL = 16_384
-DEEPEST = 32
+LONGEST_CALL = 8192
 
 # What models were trained to put around a call, each in its own dialect.
 _OPENINGS = (
     "<tool_call>", "<tool_calls>", "<function_call>", "<function_calls>", "<functioncall>", "<tools>", "<tool>",
     "<|tool_call|>", "<|tool_calls|>", "<|tool_call_start|>", "<|tool_call_begin|>", "<|tool_calls_begin|>",
-    "<|python_tag|>", "[TOOL_CALLS]", "[TOOL_CALL]", "[TOOL_REQUEST]", "functools",
+    "<|python_tag|>", "[TOOL_CALLS]", "[TOOL_CALL]", "[TOOL_REQUEST]",
 )  # fmt: skip
 _CLOSINGS = (
     "</tool_call>", "</tool_calls>", "</function_call>", "</function_calls>", "</functioncall>", "</tools>", "</tool>",
@@ -42,43 +42,43 @@ _CLOSINGS = (
     "[/TOOL_CALLS]", "[/TOOL_CALL]", "[END_TOOL_REQUEST]", "```", ";", ",",
 )  # fmt: skip
 _FENCE = re.compile(r"```[A-Za-z_]{0,20}\s*")
-_BLANK = re.compile(r"\s*")
-_KEY = re.compile(r"""\{\s*(?:(?P<quote>["'])(?P<key>[^"'\\]*)(?P<end>["'])?)?""")
+_START = re.compile(r"""(?:\[\s*)?(?:\{\s*(?:(?P<quote>["'])(?P<key>[^"'\\]*)(?P<end>(?P=quote))?)?)?""")
+_CLOSES = {"{": "}", "[": "]"}
 
 _NAMES = ("name", "tool", "tool_name", "function", "function_name", "action")
 _ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "action_input", "tool_input")
 _BESIDE = frozenset({"type", "id", "call_id", "index"})  # what else a call may say
-_FIRST_KEYS = frozenset({*_NAMES, *_ARGUMENTS, *_BESIDE, "tool_calls"})
+_KEYS = frozenset({*_NAMES, *_ARGUMENTS, *_BESIDE, "tool_calls"})
 
 Written = tuple[str, Any]
-"""A call as the model wrote it: a name and whatever stands for its arguments."""
+"""A call as the model wrote it: a name, and whatever stands for its arguments."""
 
 
 class OfferedTools:
     """The tools of a turn, by name."""
 
-    def __init__(self, tools: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, tools: Iterable[Mapping[str, Any]]) -> None:
         self._schemas: dict[str, Mapping[str, Any]] = {}
-        self._by_suffix: dict[str, list[str]] = {}
+        self._alike: dict[str, list[str]] = {}
         for tool in tools:
             function = tool.get("function")
             name = function.get("name") if isinstance(function, Mapping) else None
             if isinstance(function, Mapping) and isinstance(name, str):
                 schema = function.get("parameters")
                 self._schemas[name] = schema if isinstance(schema, Mapping) else {}
-                self._by_suffix.setdefault(_suffix(name), []).append(name)
+                self._alike.setdefault(_suffix(name), []).append(name)
 
-    def __bool__(self) -> bool:
-        return bool(self._schemas)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._schemas)
 
     def name(self, written: str) -> str | None:
         """The offered name that `written` can only mean, or None.
 
-        Home Assistant's tools lost or gained a prefix between its versions, and models guess at one.
+        Home Assistant's tools gained a prefix between its versions, and models guess at one.
         """
         if written in self._schemas:
             return written
-        alike = self._by_suffix.get(_suffix(written), [])
+        alike = self._alike.get(_suffix(written), [])
         return alike[0] if len(alike) == 1 else None
 
     def call(self, written: str, arguments: Any) -> ToolCall | None:
@@ -86,11 +86,11 @@ class OfferedTools:
 
         None where the tool was not offered, or the arguments are nothing of the sort.
         """
-        name = self.name(written)
-        if name is None:
+        name, held = self.name(written), _object(arguments)
+        if name is None or held is None:
+            log.warning("left out: the model called %.64s, which was not offered so", written)
             return None
-        held = _object(arguments)
-        return None if held is None else ToolCall(name, _fitted(held, self._schemas[name]))
+        return ToolCall(name, _fitted(held, self._schemas[name]))
 
 
 async def mended(
@@ -102,41 +102,45 @@ async def mended(
 ) -> AsyncGenerator[Delta, None]:
     """The same answer with no tool call but offered ones, repaired; closes `deltas`.
 
-    `in_text`: calls may stand in the text (no client that asked for JSON wants its answer read as one). `voice`: what
-    looks like a call and was not offered is left out rather than read aloud, and so is what a model says after a call
-    that it wrote, which is before it can know what came of it.
+    `in_text`: calls may stand in the text (a client that asked for JSON does not want its answer read as one).
+    `voice`: what looks like a call and was not offered is left out rather than read aloud, and so is what a model says
+    behind a call that it wrote, which is before it can know what came of it.
     """
     offered = OfferedTools(tools)
-    text = _CallsInText(offered, voice=voice) if in_text and offered else None
+    text = _CallsInText(offered, voice=voice) if in_text and tools else None
     called = False
     async with aclosing(deltas):
         async for delta in deltas:
-            content, calls = delta.content, [*_kept(offered, delta.tool_calls)]
+            content = delta.content
+            calls = [call for one in delta.tool_calls if (call := offered.call(one.name, one.arguments)) is not None]
             if text is not None:
-                content, found = text.feed(delta.content)
-                if calls or delta.finish is not None:
+                content, found = text.feed(content)
+                if delta.tool_calls or delta.finish is not None:
                     rest, more = text.end(whole=delta.finish is not None and delta.finish.reason == "stop")
-                    content, found = content + rest, [*found, *more]
-                calls = [*found, *calls]
+                    content, found = content + rest, found + more
+                calls = found + calls
             called = called or bool(calls)
             finish = delta.finish
             if finish is not None and (called or finish.reason == "tool_calls"):
                 finish = replace(finish, reason="tool_calls" if called else "stop")
-            mend = replace(delta, content=content, tool_calls=tuple(calls), finish=finish)
-            if mend.content or mend.thinking or mend.tool_calls or mend.finish is not None:
-                yield mend
-
-
-def _kept(offered: OfferedTools, calls: Sequence[ToolCall]) -> Iterator[ToolCall]:
-    for call in calls:
-        mend = offered.call(call.name, call.arguments)
-        if mend is not None:
-            yield mend
-        else:
-            log.warning("the model called a tool that was not offered: left out")
+            if content or delta.thinking or calls or finish is not None:
+                yield replace(delta, content=content, tool_calls=tuple(calls), finish=finish)
 
 
 # --- calls in text ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What may be a call at the beginning of a text: its JSON from `start` to `end`, None while it is not closed.
+
+    `missing` would close it (None inside a string). `marked`: a sign that only calls have stands before it.
+    """
+
+    start: int = 0
+    end: int | None = None
+    missing: str | None = None
+    marked: bool = False
 
 
 class _CallsInText:
@@ -144,164 +148,285 @@ class _CallsInText:
 
     def __init__(self, offered: OfferedTools, *, voice: bool) -> None:
         self._offered = offered
+        self._keys = _KEYS.union(offered)
         self._voice = voice
         self._held = ""
         self._behind_call = False
         self._called = False
 
     def feed(self, text: str) -> tuple[str, list[ToolCall]]:
-        """What of the text so far is text, and the calls that ended in it."""
+        """Takes the next piece; returns what of all that came is text, and the calls that ended."""
         self._held += text
-        return self._take(at_end=False)
+        return self._take(at_end=False, whole=False)
 
     def end(self, *, whole: bool) -> tuple[str, list[ToolCall]]:
-        """What was held back. `whole`: the model ended by itself, so that brackets it forgot may be closed."""
-        said, calls = self._take(at_end=False)
-        if self._held and whole and (read := _read(self._held, closing=True)) and read.call_end:
-            more = self._calls(read)
-            if more:
-                self._held = self._held[read.call_end :]
-                calls += more
-        rest, more = self._take(at_end=True)
-        return said + rest, calls + more
+        """What was held back. `whole`: the model ended by itself, and brackets that it forgot may be closed; one that
+        was cut short may have had more to say about the lamp that is meant."""
+        return self._take(at_end=True, whole=whole)
 
-    def _take(self, *, at_end: bool) -> tuple[str, list[ToolCall]]:
+    def _take(self, *, at_end: bool, whole: bool) -> tuple[str, list[ToolCall]]:
         said: list[str] = []
         calls: list[ToolCall] = []
         while self._held:
-            if self._behind_call and self._skip_closing(at_end=at_end):
+            if self._behind_call:
+                if self._skip_closings(at_end=at_end):
+                    break
+                self._behind_call = False
+                continue
+            self._say(_beginning(self._held), said)
+            candidate = self._candidate()
+            if candidate is None:
+                self._say(1, said)
+            elif candidate.end is not None:
+                self._end_candidate(candidate, self._held[candidate.start : candidate.end], said, calls)
+            elif not at_end:
                 break
-            start = _beginning(self._held)
-            self._say(self._held[:start], said)
-            self._held = self._held[start:]
-            if not self._held:
-                break
-            read = _read(self._held)
-            if read is None:
-                self._say(self._held[0], said)
-                self._held = self._held[1:]
-            elif read.call_end:
-                self._end_call(read, said, calls)
-            elif at_end:
-                self._say(self._held, said)
-                self._held = ""
+            elif whole and candidate.missing:
+                closed = replace(candidate, end=len(self._held))
+                self._end_candidate(closed, self._held[candidate.start :] + candidate.missing, said, calls)
             else:
-                break
+                self._say(1, said)
         return "".join(said), calls
 
-    def _say(self, text: str, said: list[str]) -> None:
-        if text and not (self._called and self._voice):
+    def _say(self, length: int, said: list[str]) -> None:
+        text, self._held = self._held[:length], self._held[length:]
+        if not (self._called and self._voice):
             said.append(text)
-            self._behind_call = False
 
-    def _end_call(self, read: _Read, said: list[str], calls: list[ToolCall]) -> None:
-        written, self._held = self._held[: read.call_end], self._held[read.call_end :]
-        found = self._calls(read)
-        if found or (self._voice and read.certain):
+    def _end_candidate(self, candidate: _Candidate, json: str, said: list[str], calls: list[ToolCall]) -> None:
+        value = _parsed(json)
+        written = _written(value, self._offered)
+        found = [call for one in written if (call := self._offered.call(*one)) is not None]
+        if found or (self._voice and (candidate.marked or _is_nothing_but_call(value))):
             calls += found
             self._called = self._called or bool(found)
+            self._held = self._held[candidate.end :]
             self._behind_call = True
-            if not found:
-                log.warning("the model wrote a call of a tool that was not offered: left out")
         else:
-            self._say(written, said)
+            self._say(candidate.end or 1, said)
 
-    def _calls(self, read: _Read) -> list[ToolCall]:
-        """The calls meant; none unless every one of them was offered."""
-        calls = [self._offered.call(name, arguments) for name, arguments in read.calls]
-        if read.bare is not None and len(read.bare) == 1:
-            ((name, arguments),) = read.bare.items()
-            if isinstance(arguments, Mapping):
-                calls = [self._offered.call(name, arguments)]
-        return [call for call in calls if call is not None] if None not in calls else []
+    def _candidate(self) -> _Candidate | None:
+        """What the text held begins with; None where that is no call."""
+        text, at, marked = self._held, 0, False
+        while rest := text[at:].lstrip():
+            at = len(text) - len(rest)
+            opening = next((one for one in _OPENINGS if rest.startswith(one)), None)
+            if opening is not None:
+                at, marked = at + len(opening), True
+            elif fence := _FENCE.match(rest):
+                at += fence.end()
+            else:
+                break
+        if not rest or "```".startswith(rest) or any(one.startswith(rest) for one in _OPENINGS):
+            return _Candidate(marked=marked) if len(text) <= LONGEST_CALL else None
+        if rest[0] not in _CLOSES or not (marked or self._may_be_call(rest)):
+            return None
+        length, missing = _balance(rest)
+        if length is None:
+            return _Candidate(at, None, missing, marked) if len(text) <= LONGEST_CALL else None
+        return _Candidate(at, at + length, "", marked)
 
-    def _skip_closing(self, *, at_end: bool) -> bool:
-        """Leaves out what closes a call; True where more is needed to know."""
-        rest = self._held.lstrip()
-        for closing in _CLOSINGS:
-            if rest.startswith(closing):
-                self._held = rest[len(closing) :]
-                return not self._held or self._skip_closing(at_end=at_end)
-        if not at_end and any(closing.startswith(rest) for closing in _CLOSINGS):
-            return True
-        if not rest:
+    def _may_be_call(self, text: str) -> bool:
+        """Whether a call's object, or a list of them, may begin so: what matters is the first key."""
+        start = _START.match(text)
+        if start is None or start["key"] is None or not start["end"]:
+            key = start["key"] if start and start["key"] is not None else ""
+            return start is not None and start.end() == len(text) and any(one.startswith(key) for one in self._keys)
+        return start["key"] in self._keys
+
+    def _skip_closings(self, *, at_end: bool) -> bool:
+        """Leaves out what closes a call; True where it takes more text to know."""
+        while True:
+            rest = self._held.lstrip()
+            closing = next((one for one in _CLOSINGS if rest.startswith(one)), None)
+            if closing is None:
+                break
+            self._held = rest[len(closing) :]
+        if at_end and not rest:
             self._held = ""
-        return not rest
-
-
-class _Read:
-    """What stands at the beginning of a text: perhaps a call (`call_end` is 0), or one that ends at `call_end`.
-
-    `certain`: marked as a call, or of a shape that nothing else has. `bare` is an object that is no call by its keys.
-    """
-
-    __slots__ = ("bare", "call_end", "calls", "certain")
-
-    def __init__(
-        self,
-        call_end: int = 0,
-        calls: Sequence[Written] = (),
-        *,
-        certain: bool = False,
-        bare: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.call_end = call_end
-        self.calls = calls
-        self.certain = certain
-        self.bare = bare
-
-
-_PERHAPS = _Read()
+        return not at_end and any(one.startswith(rest) for one in _CLOSINGS)
 
 
 def _beginning(text: str) -> int:
     """Where in `text` a call may begin; its length where none does."""
+    return next((at for at, letter in enumerate(text) if letter in "{[<`"), len(text))
+
+
+def _balance(text: str) -> tuple[int | None, str | None]:
+    """How long the object or list is that `text` begins with, or None and what would close it (None in a string)."""
+    open_: list[str] = []
+    quote = ""
+    escaped = False
     for at, letter in enumerate(text):
-        if letter in "{[<`" or (letter == "f" and _begins("functools[", text[at:])):
-            return at
-    return len(text)
+        if quote:
+            if escaped or letter == "\\":
+                escaped = not escaped
+            elif letter == quote:
+                quote = ""
+        elif letter in "\"'":
+            quote = letter
+        elif letter in _CLOSES:
+            open_.append(_CLOSES[letter])
+        elif letter in "}]":
+            open_.pop()
+            if not open_:
+                return at + 1, ""
+    return None, None if quote else "".join(reversed(open_))
 
 
-def _begins(whole: str, text: str) -> bool:
-    return whole.startswith(text) or text.startswith(whole)
+def _parsed(text: str) -> Any:
+    """JSON, or the same as Python writes it; None where it is neither."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Python would print what it thinks of a model's backslashes
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
 
 
-def _read(text: str, *, closing: bool = False) -> _Read | None:
-    """What stands at the beginning of `text`; None where no call can. `closing` adds brackets that are missing."""
-    at, marked = 0, False
-    while True:
-        rest = text[at:]
-        opening = next((one for one in _OPENINGS if rest.startswith(one)), None)
-        if opening is not None:
-            at, marked = at + len(opening), True
-        elif (fence := _FENCE.match(rest)) is not None:
-            at += fence.end()
-        elif rest and (any(one.startswith(rest) for one in _OPENINGS) or "```".startswith(rest)):
-            return _PERHAPS
-        else:
+def _written(value: Any, offered: OfferedTools) -> list[Written]:
+    """The calls that a value is; none where it is something else."""
+    if isinstance(value, list):
+        each = [_written(one, offered) for one in value]
+        return [call for calls in each for call in calls] if all(each) else []
+    if not isinstance(value, Mapping):
+        return []
+    if isinstance(value.get("tool_calls"), list):
+        return _written(value["tool_calls"], offered)
+    if isinstance(value.get("function"), Mapping):
+        return _written(value["function"], offered)
+    name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
+    if name is None:
+        return [(key, held) for key, held in value.items() if key in [*offered] and isinstance(held, Mapping)][: len(value)]
+    for key in _ARGUMENTS:
+        if key in value:
+            return [(name, value[key])]
+    return [(name, {})] if not set(value) - _BESIDE - set(_NAMES) else []
+
+
+def _is_nothing_but_call(value: Any) -> bool:
+    """Whether the value has the shape that calls have and hardly anything else: a name and arguments, no more."""
+    if isinstance(value, list):
+        return bool(value) and all(_is_nothing_but_call(one) for one in value)
+    if not isinstance(value, Mapping):
+        return False
+    if isinstance(value.get("function"), Mapping):
+        return _is_nothing_but_call(value["function"])
+    keys = set(value) - _BESIDE
+    arguments = keys.intersection(_ARGUMENTS)
+    return len(keys) == 2 and len(arguments) == 1 and len(keys.intersection(_NAMES)) == 1
+
+
+# --- arguments ----------------------------------------------------------------------------------------------------
+
+
+def _suffix(name: str) -> str:
+    """What two versions' names of a tool have in common: `intent__HassTurnOn` and `HassTurnOn`."""
+    return re.split(r"__|[.:/]", name.strip())[-1].casefold()
+
+
+def _object(arguments: Any) -> dict[str, Any] | None:
+    """The arguments as an object; None where they can't be read as one."""
+    for _ in range(2):  # a string of JSON may hold another
+        if not isinstance(arguments, str):
             break
-        at += _blank(text, at)
-    if at == len(text):
-        return _PERHAPS
-    if text[at] not in "{[" or len(text) > LONGEST_CALL:
-        return None
-    if not (marked or _may_be_call(text[at:])):
-        return None
-    end = _balanced(text, at)
-    if end is None:
-        return None
-    value = (
-        _parsed(text[at:end] if not isinstance(end, str) else text[at:] + end)
-        if end and (not isinstance(end, str) or closing)
-        else None
-    )
-    if isinstance(end, str):
-        if not closing:
-            return _PERHAPS
-        end = len(text)
-    if value is None:
-        return None
-    calls = _written(value)
-    if calls is None:
-        return _Read(end, bare=value, certain=marked) if isinstance(value, Mapping) else None
-    return _Read(end, calls, certain=marked or _is_call_and_no_more(value))
+        arguments = _parsed(arguments) if arguments.strip() not in ("", "null", "None") else {}
+        if arguments is None:
+            return None
+    match arguments:
+        case Mapping():
+            return {str(name): value for name, value in arguments.items()}
+        case None | []:
+            return {}
+        case [Mapping() as only]:
+            return dict(only)
+        case _:
+            return None
+
+
+def _fitted(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with each value as the schema wants it; what it does not name stays."""
+    properties = schema.get("properties")
+    required = schema.get("required")
+    fitted: dict[str, Any] = {}
+    for name, value in arguments.items():
+        wanted = properties.get(name) if isinstance(properties, Mapping) else None
+        if not isinstance(wanted, Mapping):
+            fitted[name] = value
+            continue
+        fit = _fit(value, wanted)
+        optional = not isinstance(required, list) or name not in required
+        # "Nothing" said for what need not be said. An empty text may be meant where text is wanted.
+        if optional and fit in (None, "") and not _has_type(fit, _types(wanted)):
+            continue
+        fitted[name] = fit
+    return fitted
+
+
+def _fit(value: Any, schema: Mapping[str, Any]) -> Any:
+    """The value in the type that the schema wants, where that is certain; else as it is."""
+    choices = schema.get("enum")
+    if isinstance(choices, list) and isinstance(value, str) and value not in choices:
+        alike = [one for one in choices if isinstance(one, str) and one.casefold() == value.strip().casefold()]
+        return alike[0] if len(alike) == 1 else value
+    types = _types(schema)
+    if types and not _has_type(value, types):
+        wanted = [one for one in types if one != "null"]
+        value = _converted(value, wanted[0]) if len(wanted) == 1 else value
+    if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        return [_fit(one, schema["items"]) for one in value]
+    if isinstance(value, Mapping) and isinstance(schema.get("properties"), Mapping):
+        return _fitted(value, schema)
+    return value
+
+
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    types = schema.get("type")
+    return [types] if isinstance(types, str) else [one for one in types or () if isinstance(one, str)]
+
+
+def _has_type(value: Any, types: Sequence[str]) -> bool:
+    match value:
+        case None:
+            return "null" in types
+        case bool():
+            return "boolean" in types
+        case int():
+            return "integer" in types or "number" in types
+        case float():
+            return "number" in types
+        case str():
+            return "string" in types
+        case list():
+            return "array" in types
+        case _:
+            return "object" in types
+
+
+def _converted(value: Any, wanted: str) -> Any:
+    match wanted, value:
+        case "integer", float() if value.is_integer():
+            return int(value)
+        case "integer", str() if number := re.fullmatch(r"\s*([+-]?\d{1,15})(?:\.0+)?\s*%?\s*", value):
+            return int(number[1])
+        case "number", str() if number := re.fullmatch(r"\s*([+-]?\d{1,15}(?:\.\d{1,15})?)\s*%?\s*", value):
+            return float(number[1]) if "." in number[1] else int(number[1])
+        case "boolean", str() if value.strip().casefold() in ("true", "false"):
+            return value.strip().casefold() == "true"
+        case "string", int() | float() if not isinstance(value, bool):
+            return str(value)
+        case "string", [str() as only]:
+            return only
+        case "array", str() if value.lstrip().startswith("["):
+            listed = _parsed(value.strip())
+            return listed if isinstance(listed, list) else value
+        case "array", str() | int() | float() | Mapping() if value != "":
+            return [value]
+        case "object", str():
+            held = _parsed(value.strip())
+            return held if isinstance(held, Mapping) else value
+        case _:
+            return value

@@ -473,3 +473,36 @@ async def test_kill_9_in_the_middle_of_draining(
     assert numbers == sorted(set(numbers))
     # The last one may have been kept and not yet answered.
     assert set(range(answered + 1)) <= set(numbers) <= set(range(answered + 2))
+
+
+async def test_what_is_drained_is_not_written_again(
+    tmp_path: Path, switch: Switch, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a preference that was changed since would come back."""
+    monkeypatch.setattr(journal, "BATCH_RECORDS", 1)
+    monkeypatch.setattr(journal, "CLOSE_SECONDS", 0.01)
+    one = Journal(tmp_path, switch, BOUND, Metrics())  # type: ignore[arg-type]
+    for number in range(3):
+        one.append(wanted(f"k{number}", "old", scope))
+    taken = one._advance
+
+    async def advance_once(batch: Any) -> None:
+        await taken(batch)
+        switch.away = True
+
+    monkeypatch.setattr(one, "_advance", advance_once)
+    await one.start()
+    await until(lambda: one.pending_memory == 2)
+    await one.close()
+    async with database.scoped(scope) as connection:
+        await preferences.put(connection, key="k0", value="new")
+
+    switch.away = False
+    another = Journal(tmp_path, switch, BOUND, Metrics())  # type: ignore[arg-type]
+    assert another.records_waiting == another.pending_memory == 2
+    await another.start()
+    assert await another.flush(LONG)
+    await another.close()
+    async with database.scoped(scope) as connection:
+        liked = await preferences.listing(connection)
+    assert {row.key: row.value for row in liked} == {"k0": "new", "k1": "old", "k2": "old"}

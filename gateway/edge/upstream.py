@@ -1,0 +1,168 @@
+"""What an Ollama behind the gateway answers itself: requests passed on, their answers as they come.
+
+Nothing of the client goes along but what the request says: a member's token is not Ollama's to see. Of Ollama's
+headers only those come back that tell about the body, since its word on other origins is not the gateway's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from gateway.edge.keys import CHAT, EMBEDDER, SETTINGS
+from gateway.errors import BadRequest, ModelError, ModelRefused, NotFound
+from gateway.llm.embedding import OllamaEmbedder
+from gateway.llm.lines import LONGEST_LINE_BYTES, error_words, refusal
+from gateway.llm.ollama import OllamaChat, same_model
+from gateway.llm.queue import AdmissionQueue
+
+log = logging.getLogger(__name__)
+
+QUEUE: web.AppKey[AdmissionQueue] = web.AppKey("queue")
+
+MOST_TEXTS = 2048  # to be embedded in one request
+JSON = {"Content-Type": "application/json"}
+TO_OLLAMA = ("Accept", "Content-Type", "User-Agent")
+TO_CLIENT = ("Content-Length", "Content-Type", "Location", "Retry-After")
+
+
+def behind(app: web.Application) -> OllamaChat | None:
+    """The Ollama that answers, if it is one that does."""
+    chat = app[CHAT]
+    return chat if isinstance(chat, OllamaChat) else None
+
+
+def admitted(app: web.Application) -> AbstractAsyncContextManager[None]:
+    """A place at the model, waited for as a turn does. Raises QueueFull or QueueTimeout."""
+    return app[QUEUE].admitted(app[SETTINGS].llm.queue_seconds)
+
+
+async def ask(request: web.Request, body: bytes | AsyncIterable[bytes] | None) -> aiohttp.ClientResponse:
+    """Ollama's response to the request with this body, its own body unread; `release()` it.
+
+    Raises NotFound where no Ollama is behind the gateway, ModelUnavailable and ModelTimeout.
+    """
+    ollama = behind(request.app)
+    path = request.rel_url.raw_path_qs
+    path = path[max(path.find("/api/"), 0) :]  # what stands before it is for the gateway
+    if ollama is None:
+        raise NotFound("There is no Ollama behind this gateway, and the embedded models cannot do this.")
+    headers = {name: request.headers[name] for name in TO_OLLAMA if name in request.headers}
+    if not isinstance(body, bytes) and "Content-Length" in request.headers:
+        headers["Content-Length"] = request.headers["Content-Length"]
+    headers["Accept-Encoding"] = "identity"
+    return await ollama.proxy(request.method, path, body, headers)
+
+
+async def pass_on(request: web.Request, body: bytes | AsyncIterable[bytes] | None) -> web.StreamResponse:
+    """The same request asked of Ollama, and its answer: status and body as they are, piece by piece."""
+    answer = await ask(request, body)
+    try:
+        return await relay(request, answer)
+    finally:
+        answer.release()  # one that was not read to its end is closed, by which Ollama knows to stop
+
+
+async def relay(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Gives Ollama's answer to the client. One that breaks off ends in an error line, or where there are no lines in
+    a broken connection."""
+    headers = {name: answer.headers[name] for name in TO_CLIENT if name in answer.headers}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    try:
+        async for piece in answer.content.iter_any():
+            await response.write(piece)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        log.warning("%s: Ollama broke off its answer: %s", request.path, error)
+        if answer.content_type == "application/x-ndjson":
+            await response.write(orjson.dumps({"error": "Ollama broke off its answer"}) + b"\n")
+        elif request.transport is not None:
+            request.transport.close()
+    else:
+        await response.write_eof()
+    return response
+
+
+async def lines(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    """The JSON lines of Ollama's answer, of any status. Raises ModelRefused with its words where one is an error."""
+    if answer.status != 200:
+        raise refusal(answer.status, await answer.read(), "Ollama", answer.headers)
+    held = b""
+    try:
+        async for piece in answer.content.iter_any():
+            *whole, held = (held + piece).split(b"\n")
+            if len(held) > LONGEST_LINE_BYTES:
+                raise ModelError("Ollama sent a line without an end")
+            for line in whole:
+                if line.strip():
+                    yield _line(line)
+    except aiohttp.ClientError as error:
+        raise ModelError("Ollama broke off its answer") from error
+    if held.strip():
+        yield _line(held)
+
+
+def _line(line: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ModelError("Ollama sent a line that is no JSON") from error
+    if not isinstance(value, dict):
+        raise ModelError("Ollama sent a line that is no object")
+    if "error" in value:
+        raise ModelRefused(error_words(value["error"]), status=500)
+    return value
+
+
+async def embedded_vectors(app: web.Application, model: str, texts: Sequence[str], width: int | None) -> Any:
+    """The vectors of `texts` by the gateway's own embedding model, float32 of shape (texts, dimensions); None where
+    `model` is not it, or an Ollama is there to be asked for its own.
+
+    Raises BadRequest for a width it does not have, and ModelError.
+    """
+    embedder = app[EMBEDDER]
+    if behind(app) is not None and isinstance(embedder, OllamaEmbedder):
+        return None
+    if not same_model(model, embedder.space.model):
+        return None
+    if width not in (None, embedder.space.dimensions):
+        raise BadRequest(
+            f"{embedder.space.model} makes vectors of {embedder.space.dimensions} numbers", field="dimensions"
+        )
+    check_texts(texts, app[SETTINGS].server.max_text_characters)
+    return await embedder.documents(texts)
+
+
+def check_texts(texts: Sequence[Any], longest: int) -> None:
+    """Raises BadRequest for what cannot be embedded here: too many texts, too long ones, or none."""
+    if len(texts) > MOST_TEXTS:
+        raise BadRequest(f"input holds {len(texts)} texts; at most {MOST_TEXTS} are allowed", field="input")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise BadRequest(f"input.{position} should be a string", field="input")
+        if len(text) > longest:
+            raise BadRequest(
+                f"input.{position} is {len(text)} characters long; at most {longest} are allowed", field="input"
+            )
+
+
+async def read_json(app: web.Application, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Ollama's answer to a POST that is no stream. Raises ModelError and its subclasses with Ollama's words."""
+    ollama = behind(app)
+    if ollama is None:
+        raise NotFound("There is no Ollama behind this gateway.")
+    async with asyncio.timeout(app[SETTINGS].llm.total_seconds):
+        answer = await ollama.proxy("POST", path, orjson.dumps(body), JSON)
+        try:
+            if answer.status != 200:
+                raise refusal(answer.status, await answer.read(), "Ollama", answer.headers)
+            return _line(await answer.read())
+        finally:
+            answer.release()
