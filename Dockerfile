@@ -26,7 +26,7 @@ ENV PATH=/venv/bin:$PATH \
     GATEWAY_HOST=0.0.0.0 \
     GATEWAY_PORT=8080 \
     GATEWAY_DATA=/data
-EXPOSE 8080
+EXPOSE 8080 10700
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15m --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"GATEWAY_PORT\"]}/healthz', timeout=4)"]
 STOPSIGNAL SIGTERM

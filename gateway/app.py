@@ -18,7 +18,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings
-from gateway.edge import keys, ollama, routes
+from gateway.edge import keys, ollama, routes, wire, wyoming
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
@@ -45,6 +45,7 @@ from gateway.turn.language import Languages
 from gateway.turn.pipeline import Pipeline
 from gateway.turn.record import Recorder
 from gateway.turn.understand import Understanding
+from gateway.turn.warm import Warmer
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,11 @@ async def serve(settings: Settings, say: Say) -> int:
 
 
 async def _until_stopped(settings: Settings, say: Say, stopped: asyncio.Event) -> int:
-    async with open_gateway(settings, say) as gateway, listening(gateway.application, settings) as port:
+    async with (
+        open_gateway(settings, say) as gateway,
+        listening(gateway.application, settings) as port,
+        listening_for_wyoming(gateway, settings),
+    ):
         for line in greeting(settings, gateway, port):
             say(line)
         await stopped.wait()
@@ -123,6 +128,9 @@ async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
         await cache.start()
         stack.push_async_callback(cache.close)
         queue = AdmissionQueue(settings.llm.parallel, settings.llm.queue_size, metrics)
+        warmer = Warmer(backends.chat, queue, data / "heads.json", settings.llm.keep_alive)
+        await warmer.start()
+        stack.push_async_callback(warmer.close)
         pipeline = Pipeline(
             settings=settings,
             time_zone=ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None,
@@ -135,6 +143,7 @@ async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
             recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),
             queue=queue,
             chat=backends.chat,
+            warmer=warmer,
             recorder=Recorder(journal, metrics, words=settings.log.words),
         )
         parts = {
@@ -150,6 +159,10 @@ async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
         async def find_member(token_hash: bytes) -> Scope | None:
             async with database.unscoped() as connection:
                 return await members.by_token_hash(connection, token_hash)
+
+        async def member_named(name: str) -> Scope | None:
+            async with database.scoped(household) as connection:
+                return await members.by_name(connection, name)
 
         application = web.Application(
             middlewares=middlewares(settings.server, household_id, find_member),
@@ -170,6 +183,7 @@ async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
         application[keys.PIPELINE] = pipeline
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts
+        application[wire.MEMBER_NAMED] = member_named
         application[ollama.MODELS] = ollama.KnownModels(backends.chat)
         routes.register(application)
         yield Gateway(application, household_id, backends, tuple(notes))
@@ -201,12 +215,35 @@ async def listening(application: web.Application, settings: Settings) -> AsyncIt
         await runner.cleanup()
 
 
+@asynccontextmanager
+async def listening_for_wyoming(gateway: Gateway, settings: Settings) -> AsyncIterator[int | None]:
+    """Listens for Wyoming, where the settings want it, and yields the port."""
+    if not settings.wyoming.enabled:
+        yield None
+        return
+    async with wyoming.listening(
+        gateway.application[keys.PIPELINE],
+        Scope(gateway.household_id),
+        settings.server,
+        host=settings.wyoming.host or settings.server.host,
+        port=settings.wyoming.port,
+        languages=settings.household.languages,
+        data=data_folder(settings.data),
+        max_connections=settings.wyoming.max_connections,
+        idle_seconds=settings.wyoming.idle_seconds,
+    ) as port:
+        log.info("Wyoming, Home Assistant's voice protocol, on port %d", port)
+        yield port
+
+
 def greeting(settings: Settings, gateway: Gateway, port: int) -> list[str]:
     """What is said at the start: the address, what was found, what runs embedded, and a line to try."""
     host = settings.server.host
     near = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 (compared, not bound)
     url = f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
     lines = [f"ai-gateway {__version__} answers at {url}"]
+    chat, embedder = gateway.backends.chat, gateway.backends.embedder
+    lines.append(f"  language model: {chat.name} ({chat.kind}); embeddings: {embedder.space.model}")
     lines += [f"  {note}" for note in gateway.notes]
     lines += [
         f"  data: {settings.data.absolute()}",

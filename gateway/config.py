@@ -29,6 +29,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "GATEWAY_DATA": ("data",),
     "GATEWAY_HOST": ("server", "host"),
     "GATEWAY_PORT": ("server", "port"),
+    "GATEWAY_WYOMING_PORT": ("wyoming", "port"),
     "GATEWAY_TRUSTED_NETWORKS": ("server", "trusted_networks"),
     "GATEWAY_ALLOWED_HOSTS": ("server", "allowed_hosts"),
     "GATEWAY_LOG_LEVEL": ("log", "level"),
@@ -65,6 +66,7 @@ class ServerSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     trusted_networks: tuple[str, ...] = ()
+    believed_networks: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     open_to_anyone: str = ""
     max_body_bytes: Positive = 1_048_576
@@ -72,7 +74,7 @@ class ServerSettings(Section):
     max_connections: Positive = 512
     shutdown_seconds: Annotated[float, Field(ge=0)] = 10
 
-    @field_validator("trusted_networks")
+    @field_validator("trusted_networks", "believed_networks")
     @classmethod
     def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
@@ -113,6 +115,14 @@ class RedisSettings(Section):
 
 class MqttSettings(Section):
     url: SecretStr = SecretStr("")
+
+
+class WyomingSettings(Section):
+    enabled: bool = True
+    host: str = ""
+    port: Annotated[int, Field(ge=0, le=65535)] = 10700
+    max_connections: Positive = 64
+    idle_seconds: Seconds = 300.0
 
 
 class OllamaSettings(Section):
@@ -215,6 +225,7 @@ class Settings(Section):
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     mqtt: MqttSettings = MqttSettings()
+    wyoming: WyomingSettings = WyomingSettings()
     ollama: OllamaSettings = OllamaSettings()
     llm: LlmSettings = LlmSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()

@@ -120,6 +120,7 @@ class ScriptedModel:
     embed_failing: tuple[int, str] | None = None
     embed_gate: asyncio.Event | None = None
     chat_gate: asyncio.Event | None = None
+    pull_gate: asyncio.Event | None = None  # waited for behind each line of progress
 
     def __post_init__(self) -> None:
         self.requests: list[Seen] = []
@@ -175,6 +176,11 @@ class ScriptedModel:
                 web.post("/api/show", self._show),
                 web.post("/api/pull", self._pull),
                 web.post("/api/embed", self._embed),
+                web.post("/api/embeddings", self._embedding),
+                web.post("/api/generate", self._generate),
+                web.delete("/api/delete", self._delete),
+                web.post("/api/blobs/{digest}", self._blob),
+                web.head("/api/blobs/{digest}", self._blob),
                 web.post("/api/chat", self._chat),
             ]
         )
@@ -198,7 +204,7 @@ class ScriptedModel:
     async def _record(self, request: web.Request, handler: Any) -> web.StreamResponse:
         raw = await request.read()
         try:
-            body = json.loads(raw) if raw else None
+            body = len(raw) if "/blobs/" in request.path else json.loads(raw) if raw else None
         except ValueError:
             return web.json_response({"error": "invalid character in request"}, status=400)
         request[BODY] = body
@@ -246,6 +252,7 @@ class ScriptedModel:
                 response,
                 {"status": "pulling 8f1c", "digest": "sha256:8f1c", "total": 1024, "completed": completed},
             )
+            await self._wait(self.pull_gate)
         await self._line(response, {"status": "verifying sha256 digest"})
         await self._line(response, {"status": "success"})
         self.models.append(name if ":" in name else f"{name}:latest")
@@ -268,6 +275,51 @@ class ScriptedModel:
                 "prompt_eval_count": sum(len(text.split()) for text in texts),
             }
         )
+
+    async def _embedding(self, request: web.Request) -> web.Response:
+        if not self._has(request[BODY]["model"]):
+            return self._unknown(request[BODY]["model"])
+        return web.json_response({"embedding": words_vector(request[BODY]["prompt"], self.embed_dimensions).tolist()})
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if not self._has(request[BODY]["model"]):
+            return self._unknown(request[BODY]["model"])
+        self.models.remove(request[BODY]["model"])
+        # Ollama answers every web page of the machine; what stands before it must not.
+        return web.Response(headers={"Access-Control-Allow-Origin": "*", "X-Ollama": "own"})
+
+    async def _blob(self, request: web.Request) -> web.Response:
+        return web.Response(status=201 if request.method == "POST" else 404)
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        body = request[BODY]
+        if not self._has(body["model"]):
+            return self._unknown(body["model"])
+        answer = self._answers.popleft() if self._answers else Answer("I heard: ", body.get("prompt", ""))
+        if answer.status != 200:
+            return web.json_response({"error": answer.error}, status=answer.status)
+        if not body.get("stream", True):
+            whole = {**self._head(body), "response": answer.text, "done": True, "done_reason": "stop", "context": [1]}
+            return web.json_response(whole)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        for step in answer.steps:
+            if step is HANG:
+                await self._closing.wait()
+            elif step is CUT:
+                assert request.transport is not None
+                request.transport.abort()
+                return response
+            elif isinstance(step, asyncio.Event):
+                await self._wait(step)
+            elif isinstance(step, ErrorLine):
+                await self._line(response, {"error": step.message})
+                return response
+            elif isinstance(step, str):
+                await self._line(response, {**self._head(body), "response": step, "done": False})
+        end = {"response": "", "done": True, "done_reason": answer.done_reason, "context": list(range(30_000))}
+        await self._line(response, {**self._head(body), **end})
+        return response
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = request[BODY]

@@ -23,6 +23,7 @@ OTHER = {
     "GATEWAY_DATA": "/srv/gateway",
     "GATEWAY_HOST": "0.0.0.0",  # noqa: S104 - a setting to be read, not an address to listen on
     "GATEWAY_PORT": "8181",
+    "GATEWAY_WYOMING_PORT": "10701",
     "GATEWAY_TRUSTED_NETWORKS": "192.168.1.0/24, fd00::/8",
     "GATEWAY_ALLOWED_HOSTS": "assistant.home,ai",
     "GATEWAY_LOG_LEVEL": "debug",
@@ -157,7 +158,7 @@ def test_words_open_the_gateway(tmp_path: Path) -> None:
     "text,environment,line",
     [
         # an unknown key
-        ("colour: red", {}, r"colour is not a setting; allowed here: cache, data, .*server"),
+        ("colour: red", {}, r"colour is not a setting; allowed here: cache, data, .*wyoming"),
         ("server: {prot: 80}", {}, r"server\.prot is not a setting; allowed here: .*\bport\b.*"),
         # a wrong type
         ("server: {port: many}", {}, r"server\.port is 'many'; allowed: a valid integer.*"),

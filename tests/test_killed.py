@@ -63,6 +63,7 @@ async def test_killed_amid_twenty_turns(address: Address, admin: asyncpg.Connect
         environment = {
             "GATEWAY_DATA": str(tmp_path / "data"),
             "GATEWAY_PORT": str(port),
+            "GATEWAY_WYOMING_PORT": "0",
             "POSTGRES_HOST": address.host,
             "POSTGRES_PORT": str(address.port),
             "POSTGRES_USER": address.user,

@@ -306,7 +306,7 @@ def test_every_container_is_watched_and_bounded(compose: dict[str, Any]) -> None
 def test_ports_are_open_to_this_machine_only(compose: dict[str, Any]) -> None:
     ports = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert ports == {
-        "gateway": ["${GATEWAY_BIND:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080"],
+        "gateway": ["${GATEWAY_BIND:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080", "${GATEWAY_BIND:-127.0.0.1}:10700:10700"],
         "mosquitto": ["127.0.0.1:1883:1883"],
     }
 

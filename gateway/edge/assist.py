@@ -74,14 +74,15 @@ def dissect(system: str) -> SystemPrompt:
             head.append(line)
     kept = "\n".join(head)
     return SystemPrompt(
-        kept,
-        tuple(volatile),
-        tuple(clock),
-        area,
-        floor,
-        _entities(kept),
-        STATIC_CONTEXT in kept,
-        kept.startswith(AI_TASK),
+        head=kept,
+        volatile=tuple(volatile),
+        clock=tuple(clock),
+        area=area or said_by.get("area"),
+        floor=floor,
+        entities=_entities(kept),
+        assist=STATIC_CONTEXT in kept,
+        task=kept.startswith(AI_TASK),
+        said_by=said_by,
     )
 
 

@@ -14,8 +14,9 @@ import secrets
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import orjson
@@ -112,9 +113,11 @@ def as_response(request: web.Request, error: GatewayError, *, headers: dict[str,
         headers["Retry-After"] = "1"
     if error.status == Unauthorized.status:
         headers["WWW-Authenticate"] = "Bearer"
-    if request.path.startswith("/api/"):
+    path = request.path.removeprefix(f"/{request.match_info.get('door', '')}")
+    path = path if path.startswith("/") else f"/{path}"
+    if path.startswith("/api/"):
         body = orjson.dumps({"error": error.message})
-    elif request.path.startswith("/v1/"):
+    elif path.startswith("/v1/"):
         kind = "invalid_request_error" if error.status < 500 else "server_error"
         body = orjson.dumps(
             {"error": {"message": error.message, "type": kind, "param": error.field, "code": error.code}}
@@ -256,15 +259,16 @@ def _speaker(server: ServerSettings, household_id: int, find_member: FindMember)
 
     @web.middleware
     async def spoken_for(request: web.Request, handler: Handler) -> web.StreamResponse:
-        header = request.headers.get("Authorization")
-        if header is not None:
-            scheme, _, token = header.partition(" ")
-            scope = await tokens.scope(token.strip()) if scheme.lower() == "bearer" and token.strip() else None
-            if scope is None:
-                # One answer for every token that is none, here and elsewhere: there is nothing to learn from it.
-                raise Unauthorized("This token is not known.")
+        token = _token(request)
+        at_home = _trusted(request, server) or bool(server.open_to_anyone)
+        scope = await tokens.scope(token) if token else None
+        if scope is not None:
             request[SCOPE] = scope
-        elif _trusted(request, server) or server.open_to_anyone:
+        elif token is not None and not (at_home and request.path.startswith("/v1/")):
+            # One answer for every token that is none, here and elsewhere: there is nothing to learn from it. (OpenAI's
+            # clients must send a key, whatever it is; at home it may be any.)
+            raise Unauthorized("This token is not known.")
+        elif at_home:
             request[SCOPE] = household
         elif not _for_everyone(request):
             raise Unauthorized("A member's token is needed here (Authorization: Bearer ...).")
@@ -273,7 +277,24 @@ def _speaker(server: ServerSettings, household_id: int, find_member: FindMember)
     return spoken_for
 
 
+def _token(request: web.Request) -> str | None:
+    """The member's token: of the path's prefix `/as/<token>/`, else of the header. "" for a header without one."""
+    door = request.match_info.get("door", "")
+    if door.startswith("as/"):
+        return door.split("/")[1]
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def _trusted(request: web.Request, server: ServerSettings) -> bool:
+    return in_networks(request, ("127.0.0.0/8", "::1/128", *server.trusted_networks))
+
+
+def in_networks(request: web.Request, networks: Sequence[str]) -> bool:
+    """Whether the client itself, and no proxy, asks from one of `networks` (CIDR)."""
     if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False  # a proxy speaks for someone else; that it runs on this machine says nothing about them
     try:
@@ -281,7 +302,12 @@ def _trusted(request: web.Request, server: ServerSettings) -> bool:
     except ValueError:
         return False
     address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or any(address in network for network in server.networks)
+    return any(address in _network(network) for network in networks)
+
+
+@lru_cache(maxsize=64)
+def _network(network: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(network)
 
 
 def _for_everyone(request: web.Request) -> bool:

@@ -23,8 +23,9 @@ from aiohttp import web
 
 from gateway.edge.api import read_body
 from gateway.edge.assist import dissect
-from gateway.edge.keys import PIPELINE, SCOPE, SETTINGS
-from gateway.edge.wire import cache_control
+from gateway.edge.keys import PIPELINE, SETTINGS
+from gateway.edge.upstream import answered, as_the_others, behind
+from gateway.edge.wire import cache_control, is_voice_door, speaker
 from gateway.errors import BadRequest, ModelError
 from gateway.llm.chat import ChatModel
 from gateway.shapes import CacheControl, Delta, Message, Reply, Role, Scope, ToolCall, Turn
@@ -79,12 +80,16 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """`POST /api/chat`, streamed (the default) or whole. Raises GatewayError for what Ollama would refuse."""
     body = parse(await read_body(request, request.app[SETTINGS]))
     if not body.get("messages"):
+        if behind(request.app) is not None:
+            return await answered(request, as_the_others(request.app, body))
         return _json(_line(body["model"], "", done=True, extra={"done_reason": "load"}))
+    body["model"], name = split_alias(body["model"])
     turn = from_chat(
         body,
-        request[SCOPE],
+        await speaker(request, name or said_by(body).get("user")),
         cache_control=cache_control(request),
         max_text=request.app[SETTINGS].server.max_text_characters,
+        voice=is_voice_door(request),
     )
     if body.get("stream", True):
         return await _stream(request, turn)
@@ -121,12 +126,25 @@ async def _stream(request: web.Request, turn: Turn) -> web.StreamResponse:
 
 def parse(data: bytes) -> dict[str, Any]:
     """The body of a chat request, its fields of the right types. Raises BadRequest that names what is wrong."""
+    body = parse_object(data)
+    check_chat(body)
+    return body
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """A body's JSON object. Raises BadRequest for anything else, and for what could be neither kept nor passed on."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"invalid JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body should be a JSON object")
+    _check_values(body)
+    return body
+
+
+def check_chat(body: Mapping[str, Any]) -> None:
+    """Raises BadRequest that names the field of a chat request that is not as it should be."""
     model, messages = body.get("model"), body.get("messages", [])
     if not isinstance(model, str) or not model:
         raise BadRequest("model is required", field="model")
@@ -141,11 +159,11 @@ def parse(data: bytes) -> dict[str, Any]:
         raise BadRequest("messages should be a list", field="messages")
     for position, message in enumerate(messages or ()):
         _check_message(message, f"messages.{position}")
-    _check_values(body)
-    return body
 
 
-def from_chat(body: Mapping[str, Any], scope: Scope, *, cache_control: CacheControl, max_text: int) -> Turn:
+def from_chat(
+    body: Mapping[str, Any], scope: Scope, *, cache_control: CacheControl, max_text: int, voice: bool = False
+) -> Turn:
     """The turn that a checked chat request is.
 
     The first system message is the head. The last user message is the utterance; tool calls and results after it (or
@@ -184,13 +202,27 @@ def from_chat(body: Mapping[str, Any], scope: Scope, *, cache_control: CacheCont
         tools=tuple(body.get("tools") or ()),
         entities=told.entities,
         area=told.area,
+        device_id=told.said_by.get("device"),
+        language=told.said_by.get("lang"),
         floor=told.floor,
-        voice=told.assist and not told.task,
+        voice=(told.assist and not told.task) or voice,
         task=told.task or request.get("format") is not None,
         model=body["model"],
         request=request,
         cache_control=cache_control,
     )
+
+
+def split_alias(model: str) -> tuple[str, str | None]:
+    """`qwen3:4b@anna` is the model `qwen3:4b`, asked by Anna."""
+    name, separator, member = model.partition("@")
+    return (name, member) if separator and name and member else (model, None)
+
+
+def said_by(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the line `[gw ...]` of the system prompt says of the speaker."""
+    first = body["messages"][0]
+    return dissect(first.get("content") or "").said_by if first["role"] == "system" else {}
 
 
 def _check_message(message: Any, place: str) -> None:

@@ -57,6 +57,9 @@ OLLAMA = (
     ("GET", "/api/tags", ollama.tags),
     ("GET", "/api/version", ollama.version),
 )
+# A client that can send no header says who it is by its address: http://<gateway>/as/<token>/ and, for a client whose
+# failures are to be told in words, http://<gateway>/ha/ (or both: /as/<token>/ha/).
+DOOR = "/{door:(?:as/[^/]+/(?:ha/)?|ha/)}"
 
 
 def register(app: web.Application, *more: Endpoint[Any]) -> None:
@@ -66,5 +69,6 @@ def register(app: web.Application, *more: Endpoint[Any]) -> None:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.respond)
     for method, path, handler in OLLAMA:
         app.router.add_route(method, path, handler)
+        app.router.add_route(method, DOOR + path.removeprefix("/"), handler)
     app.on_response_prepare.append(mark_response)
     app[OPENAPI] = orjson.dumps(document(endpoints, max_text=app[SETTINGS].server.max_text_characters))

@@ -6,10 +6,9 @@ headers only those come back that tell about the body, since its word on other o
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import aiohttp
@@ -19,14 +18,15 @@ from aiohttp import web
 from gateway.edge.keys import CHAT, EMBEDDER, SETTINGS
 from gateway.errors import BadRequest, ModelError, ModelRefused, NotFound
 from gateway.llm.embedding import OllamaEmbedder
-from gateway.llm.lines import LONGEST_LINE_BYTES, error_words, refusal
-from gateway.llm.ollama import OllamaChat, same_model
+from gateway.llm.lines import LONGEST_LINE_BYTES, Deadline, Patience, error_words, named, parse, refusal, to_json
+from gateway.llm.ollama import OllamaChat, keep_alive, same_model
 from gateway.llm.queue import AdmissionQueue
 
 log = logging.getLogger(__name__)
 
 QUEUE: web.AppKey[AdmissionQueue] = web.AppKey("queue")
 
+WHO = "Ollama"
 MOST_TEXTS = 2048  # to be embedded in one request
 JSON = {"Content-Type": "application/json"}
 TO_OLLAMA = ("Accept", "Content-Type", "User-Agent")
@@ -35,7 +35,7 @@ TO_CLIENT = ("Content-Length", "Content-Type", "Location", "Retry-After")
 
 def behind(app: web.Application) -> OllamaChat | None:
     """The Ollama that answers, if it is one that does."""
-    chat = app[CHAT]
+    chat = app.get(CHAT)
     return chat if isinstance(chat, OllamaChat) else None
 
 
@@ -90,32 +90,69 @@ async def relay(request: web.Request, answer: aiohttp.ClientResponse) -> web.Str
     return response
 
 
-async def lines(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    """The JSON lines of Ollama's answer, of any status. Raises ModelRefused with its words where one is an error."""
-    if answer.status != 200:
-        raise refusal(answer.status, await answer.read(), "Ollama", answer.headers)
-    held = b""
+def as_the_others(app: web.Application, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with the gateway's context length and time to stay, where it names none: Ollama loads a model anew
+    for a context of another length, and the next turn would wait for that."""
+    llm = app[SETTINGS].llm
+    return {
+        **body,
+        "options": {"num_ctx": llm.context_tokens, **(body.get("options") or {})},
+        "keep_alive": keep_alive(llm.keep_alive) if body.get("keep_alive") is None else body["keep_alive"],
+    }
+
+
+async def answered(request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
+    """Ollama's answer to `body`: streamed as it comes, or put together for a client that does not stream.
+
+    Ollama is asked to stream in either case: without, its first word comes with its last, and no bound on the wait
+    could tell a long answer from none.
+    """
+    answer = await ask(request, to_json({**body, "stream": True}))
     try:
+        if streams(body):
+            return await relay(request, answer)
+        whole: dict[str, Any] = {}
+        async with aclosing(lines(answer)) as chunks:
+            async for chunk in chunks:
+                whole = joined(whole, chunk)
+        return web.Response(body=orjson.dumps(whole), headers=JSON)
+    finally:
+        answer.release()
+
+
+def joined(whole: Mapping[str, Any], chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """A streamed answer so far with one more line of it: text and lists go on, of everything else the last word holds."""
+    joined = {**whole, **chunk}
+    for name in ("response", "thinking", "logprobs"):
+        if name in whole and name in chunk:
+            joined[name] = whole[name] + chunk[name]
+    return joined
+
+
+def streams(body: Mapping[str, Any]) -> bool:
+    """Whether the client wants its answer in pieces, which is Ollama's habit."""
+    return bool(body.get("stream", True))
+
+
+async def lines(answer: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any], None]:
+    """The JSON lines of Ollama's answer. Raises ModelError; ModelRefused with its words for an error of its own."""
+    held = b""
+    async with named(WHO):
+        if answer.status != 200:
+            raise refusal(answer.status, await answer.read(), WHO, answer.headers)
         async for piece in answer.content.iter_any():
             *whole, held = (held + piece).split(b"\n")
             if len(held) > LONGEST_LINE_BYTES:
-                raise ModelError("Ollama sent a line without an end")
+                raise ModelError(f"{WHO} sent a line without an end")
             for line in whole:
                 if line.strip():
-                    yield _line(line)
-    except aiohttp.ClientError as error:
-        raise ModelError("Ollama broke off its answer") from error
-    if held.strip():
-        yield _line(held)
+                    yield _said(line)
+        if held.strip():
+            yield _said(held)
 
 
-def _line(line: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise ModelError("Ollama sent a line that is no JSON") from error
-    if not isinstance(value, dict):
-        raise ModelError("Ollama sent a line that is no object")
+def _said(line: bytes) -> dict[str, Any]:
+    value = parse(line, WHO)
     if "error" in value:
         raise ModelRefused(error_words(value["error"]), status=500)
     return value
@@ -158,11 +195,13 @@ async def read_json(app: web.Application, path: str, body: Mapping[str, Any]) ->
     ollama = behind(app)
     if ollama is None:
         raise NotFound("There is no Ollama behind this gateway.")
-    async with asyncio.timeout(app[SETTINGS].llm.total_seconds):
-        answer = await ollama.proxy("POST", path, orjson.dumps(body), JSON)
-        try:
-            if answer.status != 200:
-                raise refusal(answer.status, await answer.read(), "Ollama", answer.headers)
-            return _line(await answer.read())
-        finally:
-            answer.release()
+    answer = await ollama.proxy("POST", path, to_json(body), JSON)
+    patience = Patience.of(app[SETTINGS].llm)
+    try:
+        async with named(WHO), Deadline(patience, WHO).within(patience.between, "sent half an answer"):
+            raw = await answer.read()
+    finally:
+        answer.release()
+    if answer.status != 200:
+        raise refusal(answer.status, raw, WHO, answer.headers)
+    return parse(raw, WHO)

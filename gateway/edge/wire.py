@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
-from gateway.shapes import CacheControl
+from gateway.edge.keys import SCOPE, SETTINGS
+from gateway.edge.middleware import in_networks
+from gateway.errors import StoreUnavailable
+from gateway.shapes import CacheControl, Scope
+
+# Finds a member of the household by name. Raises StoreUnavailable.
+MEMBER_NAMED: web.AppKey[Callable[[str], Awaitable[Scope | None]]] = web.AppKey("member named")
+
+
+def is_voice_door(request: web.Request) -> bool:
+    """Whether the URL says that an assistant asks: `http://<gateway>/ha/...`."""
+    return str(request.match_info.get("door", "")).endswith("ha/")
+
+
+async def speaker(request: web.Request, name: str | None) -> Scope:
+    """Who speaks: the token's member; else the member that the client names, if the household believes this client."""
+    scope = request[SCOPE]
+    if scope.member_id is not None or not name:
+        return scope
+    if not in_networks(request, request.app[SETTINGS].server.believed_networks):
+        return scope
+    try:
+        return await request.app[MEMBER_NAMED](name) or scope
+    except StoreUnavailable:
+        return scope
 
 
 def cache_control(request: web.Request) -> CacheControl:

@@ -71,30 +71,39 @@ def forms(name: str, language: str) -> tuple[str, ...]:
     return (name,)
 
 
+def place(name: str, language: str) -> str:
+    """The name of a room as it stands behind "in"."""
+    if language != "pl":
+        return name
+    return " ".join(_polish_word(word)["locative"][0] for word in name.split(" "))
+
+
 def _polish(name: str) -> list[str]:
     words = name.split(" ")
     # What follows a preposition stays as it is: "drzwi od garażu".
-    end = next((place for place, word in enumerate(words) if place and word.casefold() in _PREPOSITIONS), len(words))
+    end = next((at for at, word in enumerate(words) if at and word.casefold() in _PREPOSITIONS), len(words))
     by_case = [_polish_word(word) for word in words[:end]]
     made: list[str] = []
     # The first words agree with each other; behind them may stand a genitive that stays: "klapa bagażnika".
     for declined in range(end, 0, -1):
         for case in _CASES:
-            choices = [sorted(by_case[place][case]) for place in range(declined)]
+            choices = [by_case[at][case] for at in range(declined)]
             made += [" ".join((*chosen, *words[declined:])) for chosen in islice(product(*choices), 12)]
     return made[:MOST_FORMS]
 
 
-def _polish_word(word: str) -> dict[str, set[str]]:
+def _polish_word(word: str) -> dict[str, list[str]]:
+    """The word's forms by case, a noun's before an adjective's."""
     low = word.casefold()
-    found: dict[str, set[str]] = {case: set() for case in _CASES}
+    found: dict[str, list[str]] = {case: [] for case in _CASES}
 
     def add(case: str, *endings: str, cut: int) -> None:
-        found[case].update(word[: len(word) - cut] + ending for ending in endings)
+        made = (word[: len(word) - cut] + ending for ending in endings)
+        found[case] += [form for form in dict.fromkeys(made) if form not in found[case]]
 
     if not low.isalpha() or len(low) < 3:
         for case in _CASES:
-            found[case].add(word)
+            found[case].append(word)
     elif low.endswith("a"):
         ending, genitive, locative = next(row for row in _A if low.endswith(row[0]))
         add("genitive", genitive, cut=len(ending))
@@ -127,7 +136,7 @@ def _polish_word(word: str) -> dict[str, set[str]]:
         add("instrumental", "em", "iem", cut=1)
     elif low[-1] in "ęąóu":
         for case in _CASES:
-            found[case].add(word)
+            found[case].append(word)
     else:
         ending, stem, locative = next(row for row in _CONSONANT if low.endswith(row[0]))
         cut = len(ending)

@@ -17,6 +17,7 @@ from hassil.recognize import RecognizeResult, recognize_all
 
 from gateway.home import languages
 from gateway.home.house import SHORTEST_MISHEARD, House, Said, house
+from gateway.home.inflection import place
 from gateway.home.politeness import plain, tidy
 from gateway.shapes import Entity, Turn
 
@@ -27,6 +28,9 @@ LONGEST = 200  # characters: a command is short, and recognition takes its time 
 LIVE_CONTEXT, DATE_TIME = "GetLiveContext", "GetDateTime"
 QUESTIONS = frozenset({"HassGetState", "HassClimateGetTemperature", "HassGetWeather"})
 CLOCK = frozenset({"HassGetCurrentTime", "HassGetCurrentDate"})
+# "Play" takes any words, and where they end is a guess: Home Assistant hands these to the model as well.
+SEARCHES = frozenset({"HassMediaSearchAndPlay"})
+ASKING = QUESTIONS | CLOCK
 # The domains that an intent acts on by itself, so that it needs no `domain` to be told.
 DOMAINS: Mapping[str, frozenset[str]] = {
     "HassClimateSetFanMode": frozenset({"climate"}),
@@ -59,6 +63,15 @@ _MORE = re.compile(
     r"i|oraz|potem|ale|jeśli|jeżeli|gdy|kiedy|chyba|po|nie|za)\b",
     re.IGNORECASE,
 )
+# Said in a room, "all the lights" is that room's or the whole house's, unless one of these is said.
+_EVERYWHERE: Mapping[str, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:everywhere|all over|house|home|apartment|flat|rooms|areas|(?:every|each) (?:room|area))\b", re.IGNORECASE
+    ),
+    "fr": re.compile(r"\b(?:partout|maison|logement|domicile|appart|appartement|pièces)\b", re.IGNORECASE),
+    "pl": re.compile(r"\b(?:wszędzie|pokojach|każdym|domu|mieszkaniu|apartamencie)\b", re.IGNORECASE),
+}
+_NOWHERE = re.compile(r"(?!)")
 _WORD = re.compile(r"\w+")
 
 
@@ -95,6 +108,7 @@ class _Asked:
     """All that an understanding depends on: what it is remembered by."""
 
     text: str
+    question: bool
     language: str
     area: str | None
     floor: str | None
@@ -138,10 +152,15 @@ class Commands:
         if code is None:
             return Left("unknown language")
         text = tidy(turn.utterance)
+        statement = text.rstrip("?¿？ ")
+        # "Can you turn on the light?" asks for something to be done, "The light on?" asks.
+        question = text != statement and plain(statement, code) == statement
+        text = statement
         if not text or len(text) > LONGEST or turn.images:
             return Left("not a command")
         asked = _Asked(
             text,
+            question,
             code,
             turn.area,
             turn.floor,
@@ -152,22 +171,18 @@ class Commands:
         return self._understood(asked)
 
     def warm(self, spoken: Iterable[str]) -> list[str]:
-        """Loads languages and makes each recognise once (0.2 to 0.7 s of work each). Returns the codes that are known."""
-        warmed = []
-        lamp = Entity(("Lamp",), "light", ("Room",))
-        for language in spoken:
-            code = languages.known(language)
-            if code is not None:
-                sentences = languages.load(code).intents
-                # A sentence of every intent, so that all of them are parsed now.
-                for said in ("lamp", *(_first_words(code))):
-                    list(recognize_all(said, sentences, slot_lists=dict(house((lamp,), (), None, None, code).lists)))
-                warmed.append(code)
-        return warmed
+        """Loads languages and makes what they parse when first used. Takes 0.2 to 0.7 s each, so it belongs to the start.
+        Returns the codes that are known."""
+        codes = [code for code in map(languages.known, dict.fromkeys(spoken)) if code is not None]
+        for code in codes:
+            languages.warm(code)
+        return codes
 
     def _understand(self, asked: _Asked) -> Understood | Left:
         spoken = languages.load(asked.language)
-        at_home = self._house(asked.entities, asked.aliases, asked.area, asked.floor, asked.language)
+        # The speaker's room makes a house of its own only where nothing stands in it.
+        unknown = asked.area if not any(asked.area in entity.areas for entity in asked.entities) else None
+        at_home = self._house(asked.entities, asked.aliases, unknown, asked.floor, asked.language)
         text = plain(asked.text, asked.language)
         found = self._read(asked, asked.text, spoken, at_home, as_said=True, courteous=text != asked.text)
         if not text or not isinstance(found, Left) or found.reason != "not understood":
@@ -196,13 +211,13 @@ class Commands:
         words are not taken: they would hold the courtesy. `must_name` is a word that a name or an area has to hold: only
         there may a letter have been misheard."""
         # Without text: what the sentence itself says can then be told from what only the room adds.
-        context = {"area": {"value": asked.area, "text": ""}} if asked.area else {}
+        context = {"area": {"value": asked.area, "text": ""}} if asked.area else {"nowhere": True}
         best: tuple[Any, ...] | None = None
         meanings: dict[_Meaning, None] = {}
         for result in recognize_all(
             text, spoken.intents, slot_lists=dict(at_home.lists), intent_context=context, language=asked.language
         ):
-            if not _stands(result, at_home):
+            if not _stands(result, at_home) or _doubtful(result, text, asked.language):
                 continue
             if must_name is not None and not _names(result, must_name):
                 continue
@@ -210,13 +225,15 @@ class Commands:
             if best is None or rank < best:
                 best, meanings = rank, {}
             if rank == best:
-                meanings[_meaning(result, text)] = None
+                meanings[_meaning(result, text, asked.language)] = None
         if courteous and any(meaning.free for meaning in meanings):
             return Left("not understood")
         if not meanings:
             return Left("not understood")
         understood = [self._call(meaning, asked, at_home) for meaning in _here(meanings, asked, at_home)]
         first = understood[0]
+        if asked.question and any(isinstance(one, Understood) and one.intent not in ASKING for one in understood):
+            return Left("a question")  # "the kitchen lights on?" wants to be told, not done
         if any(isinstance(one, Left) for one in understood):
             return next(one for one in understood if isinstance(one, Left))
         if any(_same(one) != _same(first) for one in understood[1:]):
@@ -229,6 +246,8 @@ class Commands:
         """The tool call for a meaning, or why there is none."""
         slots, words = dict(meaning.slots), dict(meaning.words)
         named = slots.get("name") if isinstance(slots.get("name"), Said) else None
+        if meaning.intent in SEARCHES:
+            return Left("a search")
         if meaning.intent in QUESTIONS:
             return self._question(meaning, asked, at_home, named)
         if meaning.intent in CLOCK:
@@ -243,6 +262,13 @@ class Commands:
             return Left("a name and a room")
         if (why := self._why_not(meaning, slots, named, at_home)) is not None:
             return Left(why)
+        if (
+            meaning.intent in {"HassTurnOn", "HassTurnOff"}
+            and asked.area is not None
+            and not {"name", "area", "floor"} & slots.keys()
+            and not _EVERYWHERE.get(asked.language, _NOWHERE).search(asked.text)
+        ):
+            return Left("here or everywhere")
         if named is not None:
             slots["name"] = named.name
             if (why := _single_out(slots, named, meaning.intent, asked, at_home)) is not None:
@@ -262,12 +288,10 @@ class Commands:
 
     def _why_not(self, meaning: _Meaning, slots: Mapping[str, Any], named: Said | None, at_home: House) -> str | None:
         """Why the model should decide about this, or None."""
-        intent, said = meaning.intent, meaning.said
+        intent = meaning.intent
         for value in slots.values():
             if isinstance(value, str) and value and (_MORE.search(value) and _is_free(slots, value)):
                 return "more than one thing"
-        if intent == "HassMediaSearchAndPlay" and not said & {"name", "area", "media_class"}:
-            return "no target"  # "play dead" is no command
         if intent == "HassVacuumCleanArea" and named is not None and at_home.at(str(slots["area"]), named.place):
             return "ambiguous"  # "start the vacuum in the hall": is it there, or should it go there?
         if "conversation_command" in slots or "command" in slots:
@@ -340,6 +364,22 @@ def _stands(result: RecognizeResult, at_home: House) -> bool:
     return True
 
 
+# French lends "open" and "close" to lamps, so that to close the garage would put its light out; and it takes words that
+# sound like "éteins" for it, so that to ask for the state ("état") of something would switch it off.
+_FRENCH_OPEN = re.compile(r"^(?:ouvr|ferm|mont|baiss|descend|faire)", re.IGNORECASE)
+_FRENCH_LAMP = re.compile(r"lumi[èe]re|lampe|ampoule|[ée]clairage|luminosit[ée]", re.IGNORECASE)
+_FRENCH_STATE = re.compile(r"^(?:[ée]tat|[ée]t[ée]|[ée]tai[st]|faire|mais|ma[îi]tre)\b", re.IGNORECASE)
+
+
+def _doubtful(result: RecognizeResult, text: str, language: str) -> bool:
+    """Whether the sentence of the package is one that people also say with another meaning."""
+    if language != "fr" or result.intent.name not in {"HassTurnOn", "HassTurnOff", "HassLightSet"}:
+        return False
+    if _FRENCH_STATE.match(text):
+        return True
+    return bool(_FRENCH_OPEN.match(text)) and "name" not in result.entities and not _FRENCH_LAMP.search(text)
+
+
 def _names(result: RecognizeResult, word: str) -> bool:
     return any(
         word in _WORD.findall((entity.text or "").casefold())
@@ -362,18 +402,25 @@ def _rank(result: RecognizeResult) -> tuple[int, int, int, int, int]:
     )
 
 
-def _meaning(result: RecognizeResult, text: str) -> _Meaning:
+def _meaning(result: RecognizeResult, text: str, language: str) -> _Meaning:
     entities = sorted(result.entities.items())
     name = result.entities.get("name")
     return _Meaning(
         result.intent.name,
         result.response or "default",
         tuple((slot, _freeze(entity.value)) for slot, entity in entities),
-        tuple((slot, (entity.text or "").strip() or _freeze(entity.value)) for slot, entity in entities),
+        tuple(
+            (slot, (entity.text or "").strip() or _spoken(slot, entity.value, language)) for slot, entity in entities
+        ),
         frozenset(slot for slot, entity in entities if entity.text),
         any(entity.is_wildcard for _, entity in entities),
         name is not None and isinstance(name.value, Said) and _key(_no_article(text)) == _key(_no_article(name.text)),
     )
+
+
+def _spoken(slot: str, value: Any, language: str) -> Any:
+    """What only the room or the kind of sentence adds, as an answer says it."""
+    return place(value, language) if slot == "area" and isinstance(value, str) else _freeze(value)
 
 
 def _here(meanings: Iterable[_Meaning], asked: _Asked, at_home: House) -> list[_Meaning]:
@@ -411,7 +458,9 @@ def _correct(text: str, language: str, spoken: languages.Language, at_home: Hous
         wrong += [
             (word, known)
             for known in heard
-            if known[0] == word[0] and (language not in {"fr", "pl"} or known[-1] == word[-1])
+            if known[0] == word[0]
+            and (language not in {"fr", "pl"} or known[-1] == word[-1])
+            and (not word.startswith(known) or word == known + "s")  # a tablet is no table
         ]
     if len(wrong) != 1:
         return None
@@ -476,7 +525,3 @@ def _key(text: str) -> str:
 
 def _no_article(text: str) -> str:
     return re.sub(r"^(?:the|my|our|le|la|les|l')\s*", "", text.strip(), flags=re.IGNORECASE)
-
-
-def _first_words(code: str) -> list[str]:
-    return []

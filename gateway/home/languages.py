@@ -9,8 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from hassil.intents import Intents
+from hassil.intents import Intents, RangeSlotList
+from hassil.parse_expression import parse_sentence
+from hassil.recognize import is_match
 from home_assistant_intents import get_intents, get_languages
+
+from gateway.home.sentences import added
 
 _WORD = re.compile(r"\w+")
 _REFERENCE = re.compile(r"[<{][^<>{}]*[>}]")
@@ -39,8 +43,21 @@ def load(code: str) -> Language:
     data: dict[str, Any] | None = get_intents(code, json_load=lambda file: orjson.loads(file.read()))
     if data is None:
         raise KeyError(code)
+    data = added(code, data)
     responses = data.get("responses", {}).get("intents", {})
     return Language(code, Intents.from_dict(data), responses, frozenset(_words(data)))
+
+
+def warm(code: str) -> None:
+    """Parses every sentence of the language and makes its words for numbers, which else the first turns would wait for."""
+    intents = load(code).intents
+    for intent in intents.intents.values():
+        for group in intent.data:
+            for sentence in group.sentences:
+                sentence.get_required_clauses({**intents.expansion_rules, **group.expansion_rules})
+    for name, values in intents.slot_lists.items():
+        if isinstance(values, RangeSlotList):
+            is_match("?", parse_sentence(f"{{{name}}}"), slot_lists=intents.slot_lists, language=intents.language)
 
 
 def _words(data: Mapping[str, Any]) -> set[str]:

@@ -36,7 +36,8 @@ _MANNERS: Mapping[str, _Manners] = {
             _HAIL,
             r"(?:assistant|jarvis|nabu|computer)",
             r"(?:so|alright|all right|oh|good (?:morning|evening|afternoon)|excuse me|sorry|listen|you know)",
-            r"(?:please|kindly|just|quickly|go ahead and|do me a favou?r(?:,? and| and)?|be so kind and|if you (?:could|would|can)|"
+            r"(?:ok|okay|alright|all right|so),? now",
+            r"(?:please|kindly|just|quickly|go ahead and|be (?:a dear|a darling|an angel) and|do me a favou?r(?:,? and| and)?|be so kind and|if you (?:could|would|can)|"
             r"if you don'?t mind|if it'?s not too much trouble)",
             r"(?:can|could|would|will) you(?: (?:please|kindly|just|quickly|maybe|possibly|be so kind (?:as to|and)|go ahead and))*",
             r"(?:would|do) you mind",

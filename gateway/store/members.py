@@ -33,6 +33,18 @@ async def by_token_hash(connection: asyncpg.Connection, token_hash: bytes) -> Sc
     return None if row is None else Scope(row["household_id"], row["member_id"], row["name"])
 
 
+async def by_name(connection: asyncpg.Connection, name: str) -> Scope | None:
+    """The member of the scope's household who is called so, in any case of letters; not one whose token was revoked."""
+    row = await connection.fetchrow(
+        """
+        SELECT household_id, id, name FROM members
+        WHERE lower(name) = lower($1) AND revoked_at IS NULL ORDER BY id LIMIT 1
+        """,
+        name,
+    )
+    return None if row is None else Scope(row["household_id"], row["id"], row["name"])
+
+
 async def add(
     owner: asyncpg.Connection, household_id: int, name: str, token_hash: bytes, *, role: str = "member"
 ) -> Member:

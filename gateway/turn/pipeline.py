@@ -26,6 +26,11 @@ from gateway.turn.language import Languages
 from gateway.turn.phrases import phrase
 from gateway.turn.record import Recorder
 from gateway.turn.understand import Understanding
+from gateway.turn.warm import Warmer
+
+
+# Edges whose clients bring no prompt of their own: they get the household's, and the language is named.
+PLAIN_EDGES = frozenset({"conversation", "wyoming"})
 
 
 class Pipeline:
@@ -45,6 +50,7 @@ class Pipeline:
         recall: Recall,
         queue: AdmissionQueue,
         chat: ChatModel,
+        warmer: Warmer,
         recorder: Recorder,
     ) -> None:
         self._settings = settings
@@ -58,6 +64,7 @@ class Pipeline:
         self._recall = recall
         self._queue = queue
         self._chat = chat
+        self._warmer = warmer
         self._recorder = recorder
 
     async def run(self, turn: Turn) -> AsyncGenerator[Delta | Reply, None]:
@@ -169,14 +176,16 @@ class Pipeline:
             history=answer.history,
             recalled=answer.recalled,
             language=answer.language,
-            say_language=not answer.turn.head and answer.turn.edge == "conversation",
+            say_language=not answer.turn.head and answer.turn.edge in PLAIN_EDGES,
         )
 
     async def _ask(self, answer: Answer, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """The model's own stream, once it is this turn's turn."""
         async with AsyncExitStack() as stack:
             with answer.step("queue"):
+                await self._warmer.interrupt()
                 await stack.enter_async_context(self._queue.admitted(self._settings.llm.queue_seconds))
+            self._warmer.seen(request)
             with answer.step("model"):
                 async for delta in await stack.enter_async_context(aclosing(self._chat.stream(request))):
                     yield delta
@@ -216,4 +225,4 @@ class Pipeline:
 
     def _head(self, turn: Turn) -> str:
         """The client's own system text, else the household's where the client brings none and asks for none."""
-        return turn.head if turn.head or turn.edge != "conversation" else self._settings.llm.system_prompt
+        return turn.head if turn.head or turn.edge not in PLAIN_EDGES else self._settings.llm.system_prompt

@@ -1,13 +1,16 @@
-"""The prompt: the client's head untouched and first, what changes last, beside the user's words.
+"""The prompt: the client's head untouched and first, what changes as late as it can stand.
 
-So everything up to the previous user message is the same from turn to turn, and the model need not read it again.
-Recalled text is quoted as data and never put back into the history.
+The model need not read again what has not changed since its last prompt. So what differs from room to room (area,
+timers) moves from the head beside the conversation's first words: the head is one for every room, and the conversation
+keeps the same beginning from turn to turn. What differs from turn to turn (the time, what was recalled) stands beside
+the last words, and is never put back into the history.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -32,16 +35,18 @@ def build(
     say_language: bool,
 ) -> ChatRequest:
     """What the model is asked. `say_language` adds a line that names the language to answer in."""
-    aside = [*turn.volatile, *turn.clock]
+    # Beside the last words alone, the room's lines would be gone from their place a turn later, and all that came
+    # after them, tool results included, would be read again.
+    history, begun = _with_room(history, turn.volatile)
+    aside = [*(() if begun else turn.volatile), *turn.clock]
     if recalled.sources:
-        aside += [OPENING, *(f"- [{source.kind}] {_one_line(source)}" for source in recalled.sources), CLOSING]
+        aside += [OPENING, *(f"- {_one_line(source)}" for source in recalled.sources), CLOSING]
     if say_language:
         aside.append(phrase(language, "answer_in"))
-    words = "\n".join([*aside, "", turn.utterance]) if aside else turn.utterance
     messages = (
         *((Message("system", head),) if head else ()),
         *history,
-        Message("user", words, images=turn.images),
+        Message("user", _beside(aside, turn.utterance), images=turn.images),
         *turn.continuation,
     )
     request: Mapping[str, Any] = turn.request
@@ -59,6 +64,20 @@ def build(
             if name not in ("options", "format", "think", "keep_alive", "stream")
         },
     )
+
+
+def _with_room(history: Sequence[Message], lines: Sequence[str]) -> tuple[Sequence[Message], bool]:
+    """The history with the room's lines beside its first words, and whether it had words to put them beside."""
+    if lines:
+        for place, message in enumerate(history):
+            if message.role == "user":
+                said = replace(message, content=_beside(lines, message.content))
+                return (*history[:place], said, *history[place + 1 :]), True
+    return history, False
+
+
+def _beside(lines: Sequence[str], words: str) -> str:
+    return "\n".join([*lines, "", words]) if lines else words
 
 
 def fingerprint(request: ChatRequest) -> str:

@@ -142,7 +142,7 @@ class Speech:
         if self._title == "expected" and word[0] not in "\"'(":
             self._title = "none"
             return word
-        inside, bracket, rest = word.partition(")")
+        _, bracket, rest = word.partition(")")
         self._title = "none" if bracket else "inside"
         self._gap = ""
         return rest

@@ -4,7 +4,7 @@ A small model writes a call into its text, gives its arguments as a string of JS
 the name of a tool that nobody offered. `mended` turns the first into a call, repairs what can only mean one thing, and
 leaves the last out:
 
-    Delta('{"name": "HassTurnOn", "parameters": {"name": "lamp"}}')  ->  Delta(tool_calls=(ToolCall("HassTurnOn", ...),))
+    Delta('{"name": "HassTurnOn", "parameters": {"name": "lamp"}}')  ->  Delta(tool_calls=(ToolCall(...),))
 
 Text is held back only from where a call may have begun (a brace, a bracket, `<tool_call>`, a fence) and as long as
 what follows may still become one.
@@ -300,7 +300,9 @@ def _written(value: Any, offered: OfferedTools) -> list[Written]:
         return _written(value["function"], offered)
     name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
     if name is None:
-        return [(key, held) for key, held in value.items() if key in [*offered] and isinstance(held, Mapping)][: len(value)]
+        return [(key, held) for key, held in value.items() if key in [*offered] and isinstance(held, Mapping)][
+            : len(value)
+        ]
     for key in _ARGUMENTS:
         if key in value:
             return [(name, value[key])]

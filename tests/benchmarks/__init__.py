@@ -1,1 +1,1 @@
-"""Figures against their floors, all measured in one run. `python -m tests.benchmarks` prints them; nothing is asserted."""
+"""Figures against their floors, measured in one run. `python -m tests.benchmarks` prints them; nothing is asserted."""

@@ -81,6 +81,7 @@ async def turns(bench: Bench) -> None:
     question = LANGUAGES[0]
     await bench.ask(bench.gateway, question)
     for clients in (1, 16):
+        share = 800 // clients
         ours: list[float] = []
         floors: list[float] = []
         rates: dict[str, list[float]] = {bench.gateway: [], bench.floor: []}
@@ -88,9 +89,8 @@ async def turns(bench: Bench) -> None:
             for url, times in ((bench.floor, floors), (bench.gateway, ours)):
                 began = time.perf_counter()
 
-                async def client(url: str = url, times: list[float] = times) -> None:
-                    for _ in range(800 // clients):  # noqa: B023 (awaited before the loop goes on)
-                        times.append(await bench.ask(url, question))
+                async def client(url: str = url, times: list[float] = times, share: int = share) -> None:
+                    times.extend([await bench.ask(url, question) for _ in range(share)])
 
                 await asyncio.gather(*(client() for _ in range(clients)))
                 rates[url].append(800 / (time.perf_counter() - began))
@@ -210,7 +210,7 @@ async def export(bench: Bench) -> None:
     """JSONL export against COPY, and the gateway's memory meanwhile."""
     await bench.admin.execute(
         "INSERT INTO training_data (household_id, turn_id, input_text, output_text, feedback_score, language) "
-        "SELECT $1, md5(n::text), 'What is the number ' || n || ' of the list?', repeat('It is a number. ', 6), 5, 'en' "
+        "SELECT $1, md5(n::text), 'What is number ' || n || ' of the list?', repeat('It is a number. ', 6), 5, 'en' "
         "FROM generate_series(1, $2) AS n",
         bench.household_id,
         bench.rows,
@@ -317,6 +317,7 @@ async def opened(rows: int) -> AsyncIterator[Bench]:
             url, floor_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
             environment = {
                 "GATEWAY_DATA": str(folder / "data"),
+                "GATEWAY_WYOMING_PORT": "0",
                 "GATEWAY_PORT": url.rsplit(":", 1)[1],
                 "OLLAMA_URL": model.url,
                 "GATEWAY_LOG_LEVEL": "warning",

@@ -25,14 +25,32 @@ def build(turn: Turn = TURN, recalled: Recalled = NOTHING, *, language: str = "e
     )
 
 
-def test_what_changes_stands_in_the_last_message_alone() -> None:
-    here = build(recalled=Recalled((BINS,)))
-    there = build(replace(TURN, volatile=("You are in area Hall.",), clock=("Current time is 23:59:00.",)))
-    assert here.messages[:-1] == there.messages[:-1]
-    assert here.messages[0] == Message("system", "You are a voice assistant.")
-    assert "Kitchen" in here.messages[-1].content
-    assert "Hall" in there.messages[-1].content
-    assert here.messages[-1].content.endswith("\nWhen do the bins go out?")
+def test_two_rooms_have_one_head() -> None:
+    here = build(replace(TURN, history=()))
+    there = build(replace(TURN, history=(), volatile=("You are in area Hall.",)))
+    assert here.messages[0] == there.messages[0] == Message("system", "You are a voice assistant.")
+    assert here.messages[-1].content.startswith("You are in area Kitchen.\n")
+    assert there.messages[-1].content.startswith("You are in area Hall.\n")
+
+
+def test_two_minutes_and_two_recalls_differ_in_the_last_message_alone() -> None:
+    now = build(recalled=Recalled((BINS,)))
+    later = build(replace(TURN, clock=("Current time is 23:59:00.",)))
+    assert now.messages[:-1] == later.messages[:-1]
+    assert "10:00:00" in now.messages[-1].content
+    assert "23:59:00" in later.messages[-1].content
+    assert now.messages[-1].content.endswith("\nWhen do the bins go out?")
+
+
+def test_a_conversation_keeps_its_beginning_from_turn_to_turn() -> None:
+    def turn(*said: str) -> ChatRequest:
+        history = tuple(Message("user" if at % 2 == 0 else "assistant", words) for at, words in enumerate(said[:-1]))
+        return build(replace(TURN, history=history, utterance=said[-1], clock=()))
+
+    first, second, third = turn("a"), turn("a", "A", "b"), turn("a", "A", "b", "B", "c")
+    assert second.messages[: len(first.messages)] == first.messages
+    assert third.messages[: len(second.messages)] == second.messages
+    assert first.messages[1].content == "You are in area Kitchen.\n\na"
 
 
 def test_without_anything_to_add_the_words_are_untouched() -> None:

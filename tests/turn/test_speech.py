@@ -93,9 +93,11 @@ def test_how_the_text_is_cut_never_shows(text: str, data: st.DataObject) -> None
 
 
 plain_word = st.text(st.sampled_from("abcéłżàABC"), min_size=1, max_size=8)
-plain = st.lists(
-    st.tuples(plain_word, st.sampled_from(["", ",", ".", "!", "?", " 21,5", " °C", "'s", "-5", " « x »", " 50%"]), st.sampled_from([" ", "  ", "\n", "\u00a0"])),
-).map(lambda parts: "".join(word + mark + space for word, mark, space in parts))  # fmt: skip
+plain_mark = st.sampled_from(["", ",", ".", "!", "?", " 21,5", " °C", "'s", "-5", " « x »", " 50%"])
+plain_space = st.sampled_from([" ", "  ", "\n", "\u00a0"])
+plain = st.lists(st.tuples(plain_word, plain_mark, plain_space)).map(
+    lambda parts: "".join(word + mark + space for word, mark, space in parts)
+)
 
 
 @given(plain)

@@ -1,0 +1,197 @@
+"""Warming: the model reads the head of the prompt while nobody waits, so that a turn need not wait for it.
+
+What a model has read stays in its memory until something else is read, or until `keep_alive` runs out. So the head last
+seen from each client is read again at the start, when it has changed, and before it would be forgotten. A turn that
+arrives ends the warming at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections import OrderedDict
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.errors import ModelError
+from gateway.llm.chat import ChatModel
+from gateway.llm.queue import AdmissionQueue
+from gateway.shapes import ChatRequest, Message
+
+log = logging.getLogger(__name__)
+
+HEADS = 4  # clients whose heads are kept; a model keeps few
+MOST_SECONDS = 300.0
+IDLE_SECONDS = 2.0  # quiet for so long, nobody waits: a conversation's next words are not held up
+PART_OF_KEEP_ALIVE = 0.8
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a client's prompts begin with, and for how long the model is to be kept (seconds; None: for ever)."""
+
+    request: ChatRequest
+    keep_seconds: float | None
+
+    @property
+    def client(self) -> tuple[str, str]:
+        """A model and the first line of a prompt: the same client with other entities is the same client."""
+        return self.request.model, self.request.messages[0].content.split("\n", 1)[0]
+
+
+class Warmer:
+    """Remembers heads in `file`, and has them read. `start` and `close` bracket its task."""
+
+    def __init__(self, chat: ChatModel, queue: AdmissionQueue, file: Path, keep_alive: str) -> None:
+        self._chat = chat
+        self._queue = queue
+        self._file = file
+        self._keep_seconds = seconds_of(keep_alive)
+        self._heads: OrderedDict[tuple[str, str], Head] = OrderedDict()
+        self._read_at: dict[tuple[str, str], float] = {}
+        self._changed = asyncio.Event()
+        self._last_turn = 0.0
+        self._reading: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Reads what was kept, and begins."""
+        self._load()
+        self._task = asyncio.create_task(self._run(), name="warming")
+
+    async def close(self) -> None:
+        """Ends."""
+        await self.interrupt()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def seen(self, request: ChatRequest) -> None:
+        """A turn is about to be asked with this prompt: its head is warm from then on, and is remembered."""
+        self._last_turn = time.monotonic()
+        if not request.messages or request.messages[0].role != "system":
+            return
+        head = Head(
+            replace(request, messages=request.messages[:1], format=None, extra={}),
+            seconds_of(request.keep_alive) if request.keep_alive is not None else self._keep_seconds,
+        )
+        known = self._heads.get(head.client)
+        self._heads[head.client] = head
+        self._heads.move_to_end(head.client)
+        while len(self._heads) > HEADS:
+            self._heads.popitem(last=False)
+        self._read_at[head.client] = time.monotonic()
+        if known != head:
+            self._save()
+
+    async def interrupt(self) -> None:
+        """A turn has arrived: what is being read is left at once."""
+        self._last_turn = time.monotonic()
+        if self._reading is not None and not self._reading.done():
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            due = [head for client, head in self._heads.items() if self._is_due(client, head)]
+            quiet = (
+                time.monotonic() - self._last_turn >= IDLE_SECONDS
+                and not self._queue.active
+                and not self._queue.waiting
+            )
+            if due and quiet:
+                self._reading = asyncio.create_task(self._read(due[-1]), name="reading a head")
+                await asyncio.gather(self._reading, return_exceptions=True)
+            await asyncio.sleep(IDLE_SECONDS / 2)
+
+    def _is_due(self, client: tuple[str, str], head: Head) -> bool:
+        read_at = self._read_at.get(client)
+        if read_at is None:
+            return True
+        return head.keep_seconds is not None and time.monotonic() - read_at > head.keep_seconds * PART_OF_KEEP_ALIVE
+
+    async def _read(self, head: Head) -> None:
+        """Has the model read the head and say one token."""
+        began = time.monotonic()
+        request = replace(
+            head.request,
+            messages=(*head.request.messages, Message("user", "")),
+            options={**head.request.options, "num_predict": 1},
+            think=False if head.request.think else head.request.think,
+        )
+        try:
+            async with asyncio.timeout(MOST_SECONDS), aclosing(self._chat.stream(request)) as deltas:
+                async for _ in deltas:
+                    pass
+        except (ModelError, TimeoutError) as error:
+            log.debug("a head was not warmed: %s", error)
+        else:
+            log.info("warmed the prompt's head for %s in %.1f s", head.request.model, time.monotonic() - began)
+        self._read_at[head.client] = time.monotonic()
+
+    def _save(self) -> None:
+        kept = [
+            {
+                "model": head.request.model,
+                "system": head.request.messages[0].content,
+                "tools": list(head.request.tools),
+                "options": dict(head.request.options),
+                "think": head.request.think,
+                "keep_alive": head.request.keep_alive,
+                "keep_seconds": head.keep_seconds,
+            }
+            for head in self._heads.values()
+        ]
+        making = self._file.with_suffix(".new")
+        try:
+            making.touch(mode=0o600)
+            making.write_bytes(orjson.dumps(kept))
+            making.replace(self._file)
+        except OSError as error:
+            log.warning("the prompts' heads were not kept: %s", error)
+
+    def _load(self) -> None:
+        try:
+            kept: list[dict[str, Any]] = orjson.loads(self._file.read_bytes())
+            heads = [
+                Head(
+                    ChatRequest(
+                        messages=(Message("system", one["system"]),),
+                        model=one["model"],
+                        tools=tuple(one["tools"]),
+                        options=one["options"],
+                        think=one["think"],
+                        keep_alive=one["keep_alive"],
+                    ),
+                    one["keep_seconds"],
+                )
+                for one in kept
+            ]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("the prompts' heads of the last run are not readable: %s", error)
+            return
+        self._heads = OrderedDict((head.client, head) for head in heads)
+
+
+def seconds_of(keep_alive: object) -> float | None:
+    """Ollama's keep_alive in seconds: a number, or text such as `5m` or `1h30m`; negative: None, for ever."""
+    if isinstance(keep_alive, bool) or keep_alive is None:
+        return None
+    if isinstance(keep_alive, (int, float)):
+        return None if keep_alive < 0 else float(keep_alive)
+    text = str(keep_alive).strip()
+    if text.startswith("-"):
+        return None
+    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else None
