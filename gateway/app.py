@@ -18,11 +18,12 @@ from aiohttp import web
 from gateway import __version__
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings
-from gateway.edge import keys, ollama, routes, wire, wyoming
+from gateway.edge import keys, ollama, routes, upstream, wire, wyoming
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError
+from gateway.home.intents import Commands
 from gateway.llm.backends import Backends, choose
 from gateway.llm.queue import AdmissionQueue
 from gateway.memory.embedder import LateEmbedder
@@ -131,13 +132,17 @@ async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
         warmer = Warmer(backends.chat, queue, data / "heads.json", settings.llm.keep_alive)
         await warmer.start()
         stack.push_async_callback(warmer.close)
+        home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
+        # A second or two of work; a language that is heard before it is through is loaded then.
+        warming = asyncio.create_task(asyncio.to_thread(home.warm, settings.household.languages), name="languages")
+        stack.push_async_callback(asyncio.wait, [warming])
         pipeline = Pipeline(
             settings=settings,
             time_zone=ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None,
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
             languages=Languages(settings.household.languages),
-            understanding=Understanding(knowledge, preferences),
+            understanding=Understanding(knowledge, preferences, home),
             cache=cache,
             epoch=epoch,
             recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),
@@ -183,6 +188,7 @@ async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
         application[keys.PIPELINE] = pipeline
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts
+        application[upstream.QUEUE] = queue
         application[wire.MEMBER_NAMED] = member_named
         application[ollama.MODELS] = ollama.KnownModels(backends.chat)
         routes.register(application)

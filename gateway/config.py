@@ -192,6 +192,11 @@ class HouseholdSettings(Section):
         return name
 
 
+class HomeSettings(Section):
+    allowed: tuple[str, ...] = ()
+    left_to_model: tuple[str, ...] = ()
+
+
 class CacheSettings(Section):
     ttl_seconds: Annotated[int, Field(ge=0)] = 3600
     max_entries: Positive = 1000
@@ -230,6 +235,7 @@ class Settings(Section):
     llm: LlmSettings = LlmSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     household: HouseholdSettings = HouseholdSettings()
+    home: HomeSettings = HomeSettings()
     cache: CacheSettings = CacheSettings()
     recall: RecallSettings = RecallSettings()
     journal: JournalSettings = JournalSettings()

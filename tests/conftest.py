@@ -24,6 +24,8 @@ from gateway.store.pool import Database, register_codecs
 from gateway.store.server import EmbeddedServer
 from gateway.store.setup import prepare
 
+pytest_plugins = ("tests.house",)
+
 TEMPLATE = "gateway_template"
 # Nothing of a test run must survive a power cut; several workers share the server.
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300", "shared_buffers=64MB")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.turn.conftest import House
+from tests.house import House
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
-pytest_plugins = ("tests.turn.conftest",)
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")
 
 

@@ -41,6 +41,7 @@ def cache_key(
         "member": turn.scope.member_id,
         "utterance": normalise(turn.utterance),
         "language": language,
+        "voice": turn.voice,
         "date": local_date.isoformat(),
         "area": turn.area,
         "floor": turn.floor,

@@ -228,7 +228,8 @@ def said_by(body: Mapping[str, Any]) -> Mapping[str, str]:
 def _check_message(message: Any, place: str) -> None:
     if not isinstance(message, dict):
         raise BadRequest(f"{place} should be an object", field=place)
-    if message.get("role") not in ROLES:
+    role = message.get("role")
+    if not isinstance(role, str) or role not in ROLES:
         raise BadRequest(f"{place}.role should be one of {', '.join(ROLES)}", field=f"{place}.role")
     for name in ("content", "thinking"):
         if not isinstance(message.get(name) or "", str):

@@ -184,7 +184,7 @@ def to_ollama(body: Mapping[str, Any]) -> dict[str, Any]:
     }
     effort = body.get("reasoning_effort")
     if effort is not None:
-        if effort not in THINK:
+        if not isinstance(effort, str) or effort not in THINK:
             raise BadRequest(f"reasoning_effort should be one of {', '.join(THINK)}", field="reasoning_effort")
         chat["think"] = THINK[effort]
     chat |= {name: body[name] for name in OLLAMAS if name in body}

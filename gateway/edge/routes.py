@@ -8,7 +8,18 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.edge import cache, conversation, conversations, memory, ollama, preferences, status, training
+from gateway.edge import (
+    cache,
+    conversation,
+    conversations,
+    memory,
+    ollama,
+    ollama_rest,
+    openai,
+    preferences,
+    status,
+    training,
+)
 from gateway.edge.api import ID_PATH, JSON, JSON_LINES, Endpoint, Nothing
 from gateway.edge.keys import OPENAPI, SETTINGS
 from gateway.edge.middleware import mark_response
@@ -51,12 +62,25 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
 )
 # fmt: on
 
-# Ollama's API is Ollama's to document: its clients know it.
-OLLAMA = (
-    ("POST", "/api/chat", ollama.chat),
-    ("GET", "/api/tags", ollama.tags),
-    ("GET", "/api/version", ollama.version),
-)
+# Other people's APIs, theirs to document: their clients know them. The order counts: the last of Ollama's takes the rest.
+THEIRS = (
+    ("GET",  "/",                     ollama_rest.root),
+    ("HEAD", "/",                     ollama_rest.root),
+    ("POST", "/api/chat",             ollama.chat),
+    ("GET",  "/api/tags",             ollama.tags),
+    ("GET",  "/api/version",          ollama.version),
+    ("POST", "/api/generate",         ollama_rest.generate),
+    ("POST", "/api/pull",             ollama_rest.pull),
+    ("POST", "/api/show",             ollama_rest.show),
+    ("GET",  "/api/ps",               ollama_rest.ps),
+    ("POST", "/api/embed",            ollama_rest.embed),
+    ("POST", "/api/embeddings",       ollama_rest.embeddings),
+    ("*",    "/api/{rest:.*}",        ollama_rest.anything),
+    ("POST", "/v1/chat/completions",  openai.chat),
+    ("GET",  "/v1/models",            openai.models),
+    ("GET",  "/v1/models/{model:.+}", openai.model),
+    ("POST", "/v1/embeddings",        openai.embeddings),
+)  # fmt: skip
 # A client that can send no header says who it is by its address: http://<gateway>/as/<token>/ and, for a client whose
 # failures are to be told in words, http://<gateway>/ha/ (or both: /as/<token>/ha/).
 DOOR = "/{door:(?:as/[^/]+/(?:ha/)?|ha/)}"
@@ -67,7 +91,7 @@ def register(app: web.Application, *more: Endpoint[Any]) -> None:
     endpoints = (*ENDPOINTS, *more)
     for endpoint in endpoints:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.respond)
-    for method, path, handler in OLLAMA:
+    for method, path, handler in THEIRS:
         app.router.add_route(method, path, handler)
         app.router.add_route(method, DOOR + path.removeprefix("/"), handler)
     app.on_response_prepare.append(mark_response)

@@ -121,7 +121,7 @@ async def answered(request: web.Request, body: Mapping[str, Any]) -> web.StreamR
 
 
 def joined(whole: Mapping[str, Any], chunk: Mapping[str, Any]) -> dict[str, Any]:
-    """A streamed answer so far with one more line of it: text and lists go on, of everything else the last word holds."""
+    """A streamed answer so far with one more line of it: text and lists go on, else the last word holds."""
     joined = {**whole, **chunk}
     for name in ("response", "thinking", "logprobs"):
         if name in whole and name in chunk:

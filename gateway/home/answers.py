@@ -1,4 +1,4 @@
-"""Telling what was done: from what Home Assistant reports, in the words of `home-assistant-intents`, never from hope."""
+"""Telling what was done: what Home Assistant reports, in the words of `home-assistant-intents`; never from hope."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gateway.home import languages
 from gateway.home.intents import CLOCK, DOMAINS, Understood
 from gateway.shapes import Message
 
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 (speech, no HTML)
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 # These have to have done something to something; others (a broadcast, a list) may report no target.
 _TARGETED = frozenset({"HassTurnOn", "HassTurnOff", *DOMAINS})
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What is known of the first thing that was acted on. Its new state is not: a template that tells it cannot be used."""
+    """What is known of the first thing that was acted on. Not its new state: a template that tells it is not used."""
 
     entity_id: str
     name: str

@@ -16,6 +16,8 @@ _WORD = re.compile(r"\w+")
 _ARTICLE = re.compile(
     r"^(?:the|a|an|my|our|this|le|la|les|mon|ma|mes|notre|nos|cet|cette|ce|mój|moja|moje|moją)\s+|^l'", re.IGNORECASE
 )
+# Only asked about: forms of their names would be made for nothing, and there are many of these.
+_ASKED_ABOUT = frozenset({"sensor", "binary_sensor", "weather", "person", "sun", "zone", "calendar", "event", "image"})
 SHORTEST_MISHEARD = 5  # letters: of shorter words too many are one letter from another word that is meant
 
 
@@ -75,7 +77,7 @@ def house(
             exact[_key(name)].add(Said(place, name))
     for place, entity in enumerate(entities):
         for name in entity.names:
-            for form in forms(name, language):
+            for form in forms(name, language) if entity.domain not in _ASKED_ABOUT else (name,):
                 # What is exactly the name of one thing is not also a form of another's.
                 if _key(form) not in exact or Said(place, name) in exact[_key(form)]:
                     said[form].add(Said(place, name))

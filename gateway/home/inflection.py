@@ -58,17 +58,19 @@ _CONSONANT = (  # masculine nouns: the stem's ending in the oblique cases, and t
     ("", "", "ie"),
 )
 _FRENCH_LINK = re.compile(r"\s+(?:de la |de l'|du |des |de |d')", re.IGNORECASE)
+_CAPITAL_INSIDE = re.compile(r"(?<=[a-zà-ÿ])(?=[A-ZÀ-Þ])")
 _VOWEL = re.compile(r"^[aeiouyhàâéèêëîïôûœ]", re.IGNORECASE)
 
 
 def forms(name: str, language: str) -> tuple[str, ...]:
-    """`name` as it may stand in a sentence of `language`, itself first. Other languages have only the name itself."""
+    """`name` as it may stand in a sentence of `language`, itself first; in other languages nearly alone."""
     name = " ".join(name.replace("’", "'").split())
     if language == "pl":
         return tuple(dict.fromkeys((name, *_polish(name))))
     if language == "fr":
         return tuple(dict.fromkeys((name, *_french(name))))
-    return (name,)
+    # "HeatPump" is said in two words.
+    return tuple(dict.fromkeys((name, _CAPITAL_INSIDE.sub(" ", name))))
 
 
 def place(name: str, language: str) -> str:
@@ -153,6 +155,5 @@ def _french(name: str) -> list[str]:
     short = _FRENCH_LINK.sub(" ", name)
     made.append(short)
     for said in (name, short):
-        made += [f"l'{said}", f"d'{said}", f"de l'{said}"] if _VOWEL.match(said) else []
-        made += [article + said for article in ("le ", "la ", "les ", "du ", "de la ", "des ")]
+        made += [f"l'{said}", f"d'{said}", f"de l'{said}"] if _VOWEL.match(said) else [f"du {said}", f"de la {said}"]
     return made

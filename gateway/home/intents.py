@@ -23,6 +23,7 @@ from gateway.shapes import Entity, Turn
 
 # What can hurt, let somebody in, or do whatever somebody wrote into it.
 GATED = frozenset({"lock", "cover", "alarm_control_panel", "valve", "script", "scene"})
+CORRECTED = frozenset({"en", "fr", "pl"})  # languages whose one-letter neighbours were looked at
 LONGEST = 200  # characters: a command is short, and recognition takes its time with what is long
 
 LIVE_CONTEXT, DATE_TIME = "GetLiveContext", "GetDateTime"
@@ -78,7 +79,7 @@ _WORD = re.compile(r"\w+")
 @dataclass(frozen=True, slots=True)
 class Understood:
     """A tool call that says what was said. `tool` is the offered name; `response` the key of the answer's template and
-    `slots` what it may name, in the speaker's words. `ask_model_after`: a question, whose answer the model puts in words.
+    `slots` what it may name, in the speaker's words. `ask_model_after`: a question, and the model words its answer.
     """
 
     intent: str
@@ -109,6 +110,7 @@ class _Asked:
 
     text: str
     question: bool
+    answering: bool  # the assistant has just asked something
     language: str
     area: str | None
     floor: str | None
@@ -124,7 +126,7 @@ class _Meaning:
     slots: tuple[tuple[str, Any], ...]  # values, those of names as `Said`
     words: tuple[tuple[str, Any], ...]
     said: frozenset[str]  # the slots that stand in the sentence; others come from its kind, or from the room
-    free: bool  # some of them are anything at all
+    free: frozenset[str]  # those of them that may be any words
     bare: bool  # nothing was said but a name
 
 
@@ -161,6 +163,9 @@ class Commands:
         asked = _Asked(
             text,
             question,
+            any(
+                message.role == "assistant" and message.content.rstrip().endswith("?") for message in turn.history[-1:]
+            ),
             code,
             turn.area,
             turn.floor,
@@ -171,7 +176,7 @@ class Commands:
         return self._understood(asked)
 
     def warm(self, spoken: Iterable[str]) -> list[str]:
-        """Loads languages and makes what they parse when first used. Takes 0.2 to 0.7 s each, so it belongs to the start.
+        """Loads languages and makes what they parse when first used: up to a second each, so it belongs to the start.
         Returns the codes that are known."""
         codes = [code for code in map(languages.known, dict.fromkeys(spoken)) if code is not None]
         for code in codes:
@@ -191,6 +196,8 @@ class Commands:
             found = self._read(asked, text, spoken, at_home, as_said=False)
             if not isinstance(found, Left) or found.reason != "not understood":
                 return found
+        if asked.language not in CORRECTED:
+            return found
         corrected = _correct(text, asked.language, spoken, at_home)
         if corrected is None:
             return found
@@ -208,8 +215,8 @@ class Commands:
         must_name: str | None = None,
     ) -> Understood | Left:
         """What `text` means. Where it was changed (not `as_said`), a name alone is no command. In `courteous` text free
-        words are not taken: they would hold the courtesy. `must_name` is a word that a name or an area has to hold: only
-        there may a letter have been misheard."""
+        words are not taken: they would hold the courtesy. `must_name` is a word that a name or an area has to hold:
+        only there may a letter have been misheard."""
         # Without text: what the sentence itself says can then be told from what only the room adds.
         context = {"area": {"value": asked.area, "text": ""}} if asked.area else {"nowhere": True}
         best: tuple[Any, ...] | None = None
@@ -217,7 +224,7 @@ class Commands:
         for result in recognize_all(
             text, spoken.intents, slot_lists=dict(at_home.lists), intent_context=context, language=asked.language
         ):
-            if not _stands(result, at_home) or _doubtful(result, text, asked.language):
+            if not _stands(result, at_home, text) or _doubtful(result, text, asked.language):
                 continue
             if must_name is not None and not _names(result, must_name):
                 continue
@@ -238,7 +245,7 @@ class Commands:
             return next(one for one in understood if isinstance(one, Left))
         if any(_same(one) != _same(first) for one in understood[1:]):
             return Left("ambiguous")
-        if not as_said and any(meaning.bare for meaning in meanings):
+        if (not as_said or asked.answering) and any(meaning.bare for meaning in meanings):
             return Left("a name alone")
         return first
 
@@ -249,7 +256,7 @@ class Commands:
         if meaning.intent in SEARCHES:
             return Left("a search")
         if meaning.intent in QUESTIONS:
-            return self._question(meaning, asked, at_home, named)
+            return self._question(meaning, asked, named)
         if meaning.intent in CLOCK:
             tool = _offered(asked.tools, DATE_TIME)
             if tool is None:
@@ -258,10 +265,12 @@ class Commands:
         tool = _offered(asked.tools, meaning.intent)
         if tool is None:
             return Left("not offered")
-        if named is not None and _key(str(words.get("name", ""))) in at_home.areas:
-            return Left("a name and a room")
         if (why := self._why_not(meaning, slots, named, at_home)) is not None:
             return Left(why)
+        # What is locked, opened or activated is no room; what is switched on or paused may be all that is in it.
+        may_be_a_room = named is not None and at_home.entities[named.place].domain not in GATED
+        if may_be_a_room and _key(str(words.get("name", ""))) in at_home.areas:
+            return Left("a name and a room")
         if (
             meaning.intent in {"HassTurnOn", "HassTurnOff"}
             and asked.area is not None
@@ -289,9 +298,8 @@ class Commands:
     def _why_not(self, meaning: _Meaning, slots: Mapping[str, Any], named: Said | None, at_home: House) -> str | None:
         """Why the model should decide about this, or None."""
         intent = meaning.intent
-        for value in slots.values():
-            if isinstance(value, str) and value and (_MORE.search(value) and _is_free(slots, value)):
-                return "more than one thing"
+        if any(_MORE.search(str(slots[slot])) for slot in meaning.free):
+            return "more than one thing"
         if intent == "HassVacuumCleanArea" and named is not None and at_home.at(str(slots["area"]), named.place):
             return "ambiguous"  # "start the vacuum in the hall": is it there, or should it go there?
         if "conversation_command" in slots or "command" in slots:
@@ -311,7 +319,7 @@ class Commands:
             return "gated"
         return None
 
-    def _question(self, meaning: _Meaning, asked: _Asked, at_home: House, named: Said | None) -> Understood | Left:
+    def _question(self, meaning: _Meaning, asked: _Asked, named: Said | None) -> Understood | Left:
         """The live context for a question, no narrower than is certain."""
         tool = _offered(asked.tools, LIVE_CONTEXT)
         if tool is None:
@@ -353,8 +361,14 @@ def _single_out(slots: dict[str, Any], named: Said, intent: str, asked: _Asked, 
     return None
 
 
-def _stands(result: RecognizeResult, at_home: House) -> bool:
-    """Whether the sentence fits the house: a thing said to be in a room is in that room."""
+def _stands(result: RecognizeResult, at_home: House, text: str) -> bool:
+    """Whether the sentence fits the words and the house: names are whole words ("lamp 20 %" is not "Lamp 2" at 0 %),
+    and a thing said to be in a room is in that room."""
+    for entity in result.entities_list:
+        if entity.name in {"name", "area", "floor"} and entity.text and not entity.is_wildcard:
+            said = re.sub(r"[\W_]+", r"[\\W_]+", entity.text.strip())
+            if not re.search(rf"(?<!\w){said}(?!\w)", text, re.IGNORECASE):
+                return False
     names = [entity for entity in result.entities_list if entity.name in {"name", "area"}]
     if len({(entity.name, _freeze(entity.value)) for entity in names}) != len({entity.name for entity in names}):
         return False  # two names in one sentence
@@ -389,7 +403,7 @@ def _names(result: RecognizeResult, word: str) -> bool:
 
 
 def _rank(result: RecognizeResult) -> tuple[int, int, int, int, int]:
-    """Home Assistant's own order: a name before none, the longest name, fewer free words, more of the sentence itself."""
+    """Home Assistant's own order: a name before none, the longest name, fewer free words, more of the sentence."""
     name = result.entities.get("name")
     known = name is not None and isinstance(name.value, Said)
     free = [entity for entity in result.entities_list if entity.is_wildcard]
@@ -413,7 +427,7 @@ def _meaning(result: RecognizeResult, text: str, language: str) -> _Meaning:
             (slot, (entity.text or "").strip() or _spoken(slot, entity.value, language)) for slot, entity in entities
         ),
         frozenset(slot for slot, entity in entities if entity.text),
-        any(entity.is_wildcard for _, entity in entities),
+        frozenset(slot for slot, entity in entities if entity.is_wildcard),
         name is not None and isinstance(name.value, Said) and _key(_no_article(text)) == _key(_no_article(name.text)),
     )
 
@@ -453,13 +467,14 @@ def _correct(text: str, language: str, spoken: languages.Language, at_home: Hous
         heard = at_home.heard_for(word)
         if len(heard) > 1:
             return None
-        # Words with another beginning are too often other words ("wall light", "hall light"), and in inflected
-        # languages another ending is grammar.
+        # Words with another beginning are too often other words ("wall light", "hall light"); where words are
+        # inflected, another ending is grammar, and a letter more another word ("szafa", "szafka").
         wrong += [
             (word, known)
             for known in heard
             if known[0] == word[0]
             and (language not in {"fr", "pl"} or known[-1] == word[-1])
+            and (language != "pl" or len(known) == len(word))
             and (not word.startswith(known) or word == known + "s")  # a tablet is no table
         ]
     if len(wrong) != 1:
@@ -483,7 +498,7 @@ def _fit(value: Any, kind: str, allowed: tuple[str, ...]) -> Any:
         return value if kind == "number" else None
     if kind == "string":
         return value if isinstance(value, str) else str(value)
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[_Tool, ...]:
@@ -495,8 +510,8 @@ def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[_Tool, ...]:
         schema = function.get("parameters")
         properties = schema.get("properties") if isinstance(schema, Mapping) else None
         parameters = []
-        for name, about in (properties or {}).items() if isinstance(properties, Mapping) else ():
-            about = about if isinstance(about, Mapping) else {}
+        for name, described in properties.items() if isinstance(properties, Mapping) else ():
+            about = described if isinstance(described, Mapping) else {}
             kind = about.get("type")
             items = about.get("items") if kind == "array" else about
             allowed = items.get("enum") if isinstance(items, Mapping) else None
@@ -509,10 +524,6 @@ def _offered(tools: Iterable[_Tool], intent: str) -> _Tool | None:
     """The tool of that name. Newer clients put the integration's name and `__` before it."""
     found = [tool for tool in tools if tool.name.rsplit("__", 1)[-1] == intent]
     return found[0] if len(found) == 1 else None
-
-
-def _is_free(slots: Mapping[str, Any], value: str) -> bool:
-    return any(slots.get(slot) == value for slot in ("item", "message", "search_query", "command"))
 
 
 def _freeze(value: Any) -> Any:

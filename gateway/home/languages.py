@@ -1,4 +1,4 @@
-"""What `home-assistant-intents` knows of a language: its sentences, its own answers, its words. Loaded when first heard."""
+"""What `home-assistant-intents` knows of a language: sentences, answers, words. Loaded when first heard."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def load(code: str) -> Language:
 
 
 def warm(code: str) -> None:
-    """Parses every sentence of the language and makes its words for numbers, which else the first turns would wait for."""
+    """Parses every sentence of the language and makes its words for numbers, so that no turn waits for it."""
     intents = load(code).intents
     for intent in intents.intents.values():
         for group in intent.data:

@@ -33,24 +33,26 @@ _HAIL = r"(?:hey|hi|hello|ok|okay|yo)(?: (?:assistant|jarvis|nabu|computer|there
 _MANNERS: Mapping[str, _Manners] = {
     "en": _Manners(
         _before(
+            r"(?:ok|okay|alright|all right|so),? now",
             _HAIL,
             r"(?:assistant|jarvis|nabu|computer)",
             r"(?:so|alright|all right|oh|good (?:morning|evening|afternoon)|excuse me|sorry|listen|you know)",
-            r"(?:ok|okay|alright|all right|so),? now",
-            r"(?:please|kindly|just|quickly|go ahead and|be (?:a dear|a darling|an angel) and|do me a favou?r(?:,? and| and)?|be so kind and|if you (?:could|would|can)|"
-            r"if you don'?t mind|if it'?s not too much trouble)",
-            r"(?:can|could|would|will) you(?: (?:please|kindly|just|quickly|maybe|possibly|be so kind (?:as to|and)|go ahead and))*",
+            r"(?:please|kindly|just|quickly|go ahead and|be (?:a dear|a darling|an angel) and|be so kind and|"
+            r"do me a favou?r(?:,? and| and)?|if you (?:could|would|can)|if you don'?t mind|"
+            r"if it'?s not too much trouble)",
             r"(?:would|do) you mind",
+            r"(?:can|could|would|will) you"
+            r"(?: (?:please|kindly|just|quickly|maybe|possibly|be so kind (?:as to|and)|go ahead and))*",
             r"(?:may|can|could) i (?:ask you to|get you to|have you)",
             r"i(?:'d| would) (?:really )?(?:like|love) (?:you )?to",
             r"i (?:want|need) you to",
             r"i was wondering if you could",
         ),
         _after(
-            r"(?:please|kindly|thanks(?: a lot| so much| very much)?|thank you(?: very much| so much)?|cheers|for me|for us|"
-            r"right now|now|right away|straight away|immediately|at once|real quick|quickly|ok|okay|all right|alright|"
-            r"would you|could you|will you|can you|if you (?:could|can|would|please|don'?t mind)|if you would be so kind|"
-            r"my dear|dear|buddy|mate|assistant|jarvis|computer)",
+            r"(?:please|kindly|thanks(?: a lot| so much| very much)?|thank you(?: very much| so much)?|cheers|for me|"
+            r"for us|right now|now|right away|straight away|immediately|at once|real quick|quickly|ok|okay|all right|"
+            r"alright|would you|could you|will you|can you|if you (?:could|can|would|please|don'?t mind)|"
+            r"if you would be so kind|my dear|dear|buddy|mate|assistant|jarvis|computer)",
         ),
         _anywhere("u+m+", "u+h+", "e+r+m*", "h+m+", "a+h+", "you know"),
         {
@@ -79,7 +81,8 @@ _MANNERS: Mapping[str, _Manners] = {
             r"(?:hé|eh|hey|ok|okay|dis|dis donc|bonjour|bonsoir|salut|coucou)(?: (?:assistant|jarvis|nabu))?",
             r"(?:alors|bon|ben|bah|donc|voilà|écoute|allez|vas-y|excuse-moi|pardon|maintenant)",
             r"(?:s'il te pla[iî]t|s'il vous pla[iî]t|stp|svp)",
-            r"(?:est-ce que |est ce que )?(?:tu|vous) (?:peux|pourrais|pouvez|pourriez|veux bien|voulez bien)(?: bien| juste)?"
+            r"(?:est-ce que |est ce que )?(?:tu|vous) (?:peux|pourrais|pouvez|pourriez|veux bien|voulez bien)"
+            r"(?: bien| juste)?"
             r"(?:,? (?:s'il te pla[iî]t|s'il vous pla[iî]t|stp|svp),?)?",
             r"(?:peux|pourrais|veux)[- ]tu(?: bien| juste)?(?:,? (?:s'il te pla[iî]t|stp),?)?",
             r"(?:pouvez|pourriez|voulez)[- ]vous(?: bien| juste)?(?:,? (?:s'il vous pla[iî]t|svp),?)?",
@@ -105,13 +108,14 @@ _MANNERS: Mapping[str, _Manners] = {
             r"(?:hej|cześć|ok|okej|halo|dzień dobry)(?: (?:asystencie|jarvis|nabu))?",
             r"(?:no|dobra|dobrze|więc|słuchaj|teraz|przepraszam|weź)",
             r"(?:proszę(?: cię)?|poproszę|bardzo proszę)",
-            r"(?:czy )?(?:możesz|mógłbyś|mogłabyś|mógłby pan|mogłaby pani|zechcesz|zechciałbyś)(?: mi| proszę| dla mnie)*",
+            r"(?:czy )?(?:możesz|mógłbyś|mogłabyś|mógłby pan|mogłaby pani|zechcesz|zechciałbyś)"
+            r"(?: mi| proszę| dla mnie)*",
             r"(?:chcę|chciałbym|chciałabym)(?:,? żebyś| abyś)?",
             r"(?:bądź tak (?:miły|miła|dobry|dobra) i)",
         ),
         _after(
-            r"(?:(?:bardzo )?proszę(?: cię)?|dla mnie|dzięki(?: wielkie)?|dziękuję(?: bardzo| ci)?|z góry dziękuję|teraz|"
-            r"natychmiast|od razu|dobrze|ok|okej|jeśli możesz|jak możesz)",
+            r"(?:(?:bardzo )?proszę(?: cię)?|dla mnie|dzięki(?: wielkie)?|dziękuję(?: bardzo| ci)?|z góry dziękuję|"
+            r"teraz|natychmiast|od razu|dobrze|ok|okej|jeśli możesz|jak możesz)",
         ),
         _anywhere("y{2,}", "e{2,}", "h+m+", "u+h+", "e+h+m*"),
         {

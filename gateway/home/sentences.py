@@ -1,4 +1,4 @@
-"""Sentences that `home-assistant-intents` does not have, in its own template language and with its own rules and answers.
+"""Sentences that `home-assistant-intents` does not have, in its own template language, with its own rules and answers.
 
 Mostly the whole house ("every light everywhere"), another order of words, and Polish cases. `requires_context: nowhere`
 marks what only holds where the speaker's room is not known: with a room, the same words would mean that room.
@@ -44,7 +44,8 @@ RULES: Mapping[str, Mapping[str, str]] = {
         "gw_off": "(<turn>|put) off|deactivate|kill",
     },
     "fr": {
-        "gw_maison": "([de] partout|[(dans|de)] [toute] (la maison|le logement)|[(dans|de)] [tout] l'appartement|[dans] toutes les pièces)",
+        "gw_maison": "([de] partout|[(dans|de)] [toute] (la maison|le logement)|[(dans|de)] [tout] l'appartement|"
+        "[dans] toutes les pièces)",
         "gw_lumieres": "[<tous>] [<le>]<lumiere>",
     },
     "pl": {
@@ -90,6 +91,19 @@ SENTENCES: Mapping[str, Mapping[str, list[dict[str, Any]]]] = {
                 requires=_NOWHERE,
                 response="light_all",
             ),
+            _group(
+                "<gw_on> [<gw_each>] [<the>] fan[s] <gw_house>",
+                "<turn> [<gw_each>] [<the>] fan[s] on <gw_house>",
+                slots=_FAN,
+                response="fan_all",
+            ),
+            _group(
+                "<gw_on> <gw_each> [<the>] fan[s]",
+                "<turn> <gw_each> [<the>] fan[s] on",
+                slots=_FAN,
+                requires=_NOWHERE,
+                response="fan_all",
+            ),
         ],
         "HassTurnOff": [
             _group(
@@ -104,6 +118,38 @@ SENTENCES: Mapping[str, Mapping[str, list[dict[str, Any]]]] = {
                 slots=_LIGHT,
                 requires=_NOWHERE,
                 response="light_all",
+            ),
+            _group(
+                "<gw_off> [<gw_each>] [<the>] fan[s] <gw_house>",
+                "<turn> [<gw_each>] [<the>] fan[s] off <gw_house>",
+                slots=_FAN,
+                response="fan_all",
+            ),
+            _group(
+                "<gw_off> <gw_each> [<the>] fan[s]",
+                "<turn> <gw_each> [<the>] fan[s] off",
+                slots=_FAN,
+                requires=_NOWHERE,
+                response="fan_all",
+            ),
+        ],
+        "HassLightSet": [
+            _group(
+                "(dim|brighten) [<the>] {name} [<light>] to {brightness}[([ ]%)| percent]",
+                requires=_LAMPS,
+                response="brightness",
+            ),
+            _group(
+                "(dim|brighten) [<the>] {area} [<light>] to {brightness}[([ ]%)| percent]",
+                "(dim|brighten) [(<all>|<the>)] <light> <in> [<the>] {area} to {brightness}[([ ]%)| percent]",
+                slots=_LIGHT,
+                response="brightness",
+            ),
+            _group(
+                "(dim|brighten) [(<all>|<the>)] <light> [<here>] to {brightness}[([ ]%)| percent]",
+                slots=_LIGHT,
+                requires=_HERE,
+                response="brightness",
             ),
         ],
         "HassClimateSetTemperature": [
@@ -125,8 +171,10 @@ SENTENCES: Mapping[str, Mapping[str, list[dict[str, Any]]]] = {
         ],
         "HassLightSet": [
             _group(
-                "(<regle>|<augmente>|<diminue>) [la] luminosité [<de>] [<le>]{name} [<dans>] [<le>]{area} [à] {brightness}<pourcent>",
-                "(<allume>|<regle>|<augmente>|<diminue>) [<le>]{name} [<dans>] [<le>]{area} [à] {brightness}<pourcent> [[de] luminosité]",
+                "(<regle>|<augmente>|<diminue>) [la] luminosité [<de>] [<le>]{name} [<dans>] [<le>]{area}"
+                " [à] {brightness}<pourcent>",
+                "(<allume>|<regle>|<augmente>|<diminue>) [<le>]{name} [<dans>] [<le>]{area}"
+                " [à] {brightness}<pourcent> [[de] luminosité]",
                 "[la] luminosité [<de>] [<le>]{name} [<dans>] [<le>]{area} [à] {brightness}<pourcent>",
                 "[<le>]{name} [<dans>] [<le>]{area} [luminosité] [à] {brightness}<pourcent> [[de] luminosité]",
                 requires=_LAMPS,

@@ -162,7 +162,8 @@ class EmbeddedChat:
 
     def _refuse_what_it_cannot(self, request: ChatRequest) -> None:
         # The words of Ollama's server (server/routes.go), by which its clients know what to do.
-        if request.model and not same_model(request.model, MODEL):
+        # Without its size the name means this one too: Ollama's clients may leave the tag out.
+        if request.model and not any(same_model(request.model, name) for name in (MODEL, MODEL.partition(":")[0])):
             raise ModelNotFound(f"model '{request.model}' not found")
         if request.think not in (None, False):
             raise ModelRefused(f'"{MODEL}" does not support thinking')

@@ -21,6 +21,8 @@ _PHRASES: dict[str, dict[str, str]] = {
         "queue_timeout": "I'm busy with other questions right now. Please ask again in a moment.",
         "model_error": "My language model could not answer that.",
         "empty": "I have no answer to that.",
+        "done": "Done.",
+        "failed": "That did not work.",
         "answer_in": "Answer in English.",
     },
     "fr": {
@@ -41,6 +43,8 @@ _PHRASES: dict[str, dict[str, str]] = {
         "queue_timeout": "Je suis occupé par d'autres questions. Redemandez-moi dans un instant.",
         "model_error": "Mon modèle de langage n'a pas pu répondre.",
         "empty": "Je n'ai pas de réponse à cela.",
+        "done": "C'est fait.",
+        "failed": "Cela n'a pas fonctionné.",
         "answer_in": "Réponds en français.",
     },
     "pl": {
@@ -61,6 +65,8 @@ _PHRASES: dict[str, dict[str, str]] = {
         "queue_timeout": "Jestem teraz zajęty innymi pytaniami. Zapytaj ponownie za chwilę.",
         "model_error": "Model językowy nie potrafił na to odpowiedzieć.",
         "empty": "Nie mam na to odpowiedzi.",
+        "done": "Gotowe.",
+        "failed": "To się nie udało.",
         "answer_in": "Odpowiedz po polsku.",
     },
 }

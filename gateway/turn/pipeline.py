@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -19,15 +19,17 @@ from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall, Recalled
 from gateway.shapes import CacheControl, CacheOutcome, ChatRequest, Delta, Finish, Reply, Turn
 from gateway.store.epoch import EpochWatch
+from gateway.store.preferences import Preference
 from gateway.turn import prompt
 from gateway.turn.answer import Answer
 from gateway.turn.conversations import Conversations
 from gateway.turn.language import Languages
 from gateway.turn.phrases import phrase
 from gateway.turn.record import Recorder
+from gateway.turn.speech import spoken
+from gateway.turn.tools import failed, mended
 from gateway.turn.understand import Understanding
 from gateway.turn.warm import Warmer
-
 
 # Edges whose clients bring no prompt of their own: they get the household's, and the language is named.
 PLAIN_EDGES = frozenset({"conversation", "wyoming"})
@@ -80,8 +82,8 @@ class Pipeline:
                     answer.take(delta)
                     yield delta
             if turn.voice and not answer.text.strip() and not answer.tool_calls:
-                answer.take(nothing := answer.spoken(phrase(answer.language, "empty")))
-                yield nothing
+                answer.take(instead := answer.spoken(phrase(answer.language, _instead_of_nothing(turn))))
+                yield instead
         except GatewayError as error:
             answer.finish, answer.error = "error", error
             if turn.voice:
@@ -96,11 +98,11 @@ class Pipeline:
     async def _steps(self, answer: Answer) -> AsyncGenerator[Delta, None]:
         turn = answer.turn
         with answer.step("understand"):
-            await self._situate(answer)
-            act = await self._understanding(turn, answer.language)
+            preferences = await self._situate(answer)
+            act = await self._understanding(turn, answer.language, preferences)
         if act is not None:
             answer.intent, answer.language = act.intent, act.language
-            yield Delta(act.text, finish=Finish("stop"))
+            yield Delta(act.text, "", act.tool_calls, Finish("tool_calls" if act.tool_calls else "stop"))
             return
 
         with answer.step("cache"):
@@ -118,19 +120,20 @@ class Pipeline:
                 yield delta
         self._keep(answer, request)
 
-    async def _situate(self, answer: Answer) -> None:
-        """The conversation, what was said in it, the language, the model."""
+    async def _situate(self, answer: Answer) -> Sequence[Preference]:
+        """The conversation, what was said in it, the language, the model; returns what the speaker prefers."""
         turn = answer.turn
         answer.model = turn.model or self._chat.name
         answer.conversation_id = self._conversations.identify(turn)
         answer.history = turn.history
         try:
             answer.history = await self._conversations.history(turn, answer.conversation_id)
-            preferences = await self._preferences.visible(turn.scope)
+            preferences: Sequence[Preference] = await self._preferences.visible(turn.scope)
         except StoreUnavailable:
             answer.degraded.add("memory")
-            preferences = []
+            preferences = ()
         answer.language = self._languages.of(turn, answer.history, preferences)
+        return preferences
 
     async def _stored(self, answer: Answer) -> Entry | None:
         """The cached answer, if this turn may have one."""
@@ -187,8 +190,15 @@ class Pipeline:
                 await stack.enter_async_context(self._queue.admitted(self._settings.llm.queue_seconds))
             self._warmer.seen(request)
             with answer.step("model"):
-                async for delta in await stack.enter_async_context(aclosing(self._chat.stream(request))):
+                async for delta in await stack.enter_async_context(aclosing(self._stream(answer.turn, request))):
                     yield delta
+
+    def _stream(self, turn: Turn, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """The model's deltas, held to the tools that were offered, and made speakable for a voice."""
+        # A client that asked for JSON does not want its answer read as a tool call.
+        in_text = turn.request.get("format") is None
+        deltas = mended(self._chat.stream(request), turn.tools, in_text=in_text, voice=turn.voice)
+        return spoken(deltas) if turn.voice and in_text else deltas
 
     def _keep(self, answer: Answer, request: ChatRequest) -> None:
         """Stores the answer where the law allows it."""
@@ -226,3 +236,11 @@ class Pipeline:
     def _head(self, turn: Turn) -> str:
         """The client's own system text, else the household's where the client brings none and asks for none."""
         return turn.head if turn.head or turn.edge not in PLAIN_EDGES else self._settings.llm.system_prompt
+
+
+def _instead_of_nothing(turn: Turn) -> str:
+    """The sentence for an answer without words: behind a tool's result, what the result says."""
+    results = [message.content for message in turn.continuation if message.role == "tool"]
+    if not results:
+        return "empty"
+    return "failed" if any(failed(result) for result in results) else "done"

@@ -127,6 +127,19 @@ async def mended(
                 yield replace(delta, content=content, tool_calls=tuple(calls), finish=finish)
 
 
+def failed(result: str) -> bool:
+    """Whether a tool's result, as Home Assistant gives it (in both of its layouts), tells of a failure."""
+    try:
+        told = orjson.loads(result)
+    except orjson.JSONDecodeError:
+        return False
+    while isinstance(told, dict):
+        if told.get("error") or told.get("failed") or told.get("success") is False:
+            return True
+        told = told.get("data")
+    return False
+
+
 # --- calls in text ------------------------------------------------------------------------------------------------
 
 

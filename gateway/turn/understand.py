@@ -1,16 +1,26 @@
-"""Understanding: what the gateway can do itself, without the model. Here: memory commands."""
+"""Understanding: what the gateway does itself, without the model: memory commands, and commands to the home.
+
+A command to the home is one of the tools that the client offers. The gateway calls it; the client acts, and asks again
+with the result; that turn's last words are understood once more, and the result is put in words. Nothing is kept in
+between, so that a restart changes nothing.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.errors import JournalFull, StoreUnavailable
+from gateway.home import answers
+from gateway.home.intents import Commands, Understood
 from gateway.memory import commands
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Accepted, Preferences
-from gateway.shapes import Scope, Turn
+from gateway.shapes import Entity, Scope, ToolCall, Turn
 from gateway.store.knowledge import NewKnowledge
+from gateway.store.preferences import Preference
 from gateway.turn.phrases import phrase
 
 LISTED = 8  # facts told aloud; more would not be listened to
@@ -20,33 +30,51 @@ REMEMBERED = {"added": "remembered", "known": "remembered_already", "pending": "
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What was done, and how to say so, in `language`."""
+    """What was done, and how to say so, in `language`; or the tool calls by which the client is to do it."""
 
     intent: str
-    text: str
     language: str
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Understanding:
-    """Acts on the memory commands of `gateway.memory.commands`."""
+    """Acts on the commands of `gateway.memory.commands` and `gateway.home.intents`."""
 
-    def __init__(self, knowledge: KnowledgeBase, preferences: Preferences) -> None:
+    def __init__(self, knowledge: KnowledgeBase, preferences: Preferences, home: Commands) -> None:
         self._knowledge = knowledge
         self._preferences = preferences
+        self._home = home
 
-    async def __call__(self, turn: Turn, language: str) -> Act | None:
+    async def __call__(self, turn: Turn, language: str, preferences: Iterable[Preference]) -> Act | None:
         """What was done for the utterance, or None where the model should answer it."""
-        if turn.continuation or turn.task:
+        if turn.task:
             return None
-        match commands.understand(turn.utterance, language):
-            case commands.Remember() as command:
-                return await self._remember(turn.scope, command)
-            case commands.CallIt() as command:
-                return await self._call(turn, command)
-            case commands.WhatDoYouKnow() as command:
-                return await self._tell(turn.scope, command)
-            case _:
-                return None
+        if not turn.continuation:
+            match commands.understand(turn.utterance, language):
+                case commands.Remember() as command:
+                    return await self._remember(turn.scope, command)
+                case commands.CallIt() as command:
+                    return await self._call(turn, command)
+                case commands.WhatDoYouKnow() as command:
+                    return await self._tell(turn.scope, command)
+                case None:
+                    pass
+        return await self._command(turn, language, preferences)
+
+    async def _command(self, turn: Turn, language: str, preferences: Iterable[Preference]) -> Act | None:
+        turn, aliases = _with_aliases(turn, preferences)
+        understood = self._home.understand(turn, language, aliases)
+        # Recognition holds the interpreter for some milliseconds: whoever waits for less goes first.
+        await asyncio.sleep(0)
+        if not isinstance(understood, Understood):
+            return None
+        if not turn.continuation:
+            call = ToolCall(understood.tool, understood.arguments)
+            return Act(understood.intent, understood.language, tool_calls=(call,))
+        result = answers.results(understood, turn.continuation)
+        text = answers.confirm(understood, result) if result is not None else None
+        return Act(understood.intent, understood.language, text) if text else None
 
     async def _remember(self, scope: Scope, command: commands.Remember) -> Act:
         new = NewKnowledge(content=command.content, source=SOURCE, member_id=scope.member_id)
@@ -97,7 +125,27 @@ class Understanding:
 
     @staticmethod
     def _said(intent: str, language: str, sentence: str, /, **values: object) -> Act:
-        return Act(intent, phrase(language, sentence, **values), language)
+        return Act(intent, language, phrase(language, sentence, **values))
+
+
+def _with_aliases(turn: Turn, preferences: Iterable[Preference]) -> tuple[Turn, dict[str, str]]:
+    """What the household calls things: alias to name. One that stands for an entity id makes that a thing at home:
+    Home Assistant finds things by their ids as well, and says so where there is none."""
+    aliases: dict[str, str] = {}
+    known = {name for entity in turn.entities for name in entity.names}
+    more: list[Entity] = []
+    for wish in preferences:
+        if not wish.key.startswith(commands.ALIAS_PREFIX) or not isinstance(wish.value, dict):
+            continue
+        alias = wish.value.get("alias") or wish.key.removeprefix(commands.ALIAS_PREFIX).replace("_", " ")
+        name, entity_id = wish.value.get("name"), wish.value.get("entity_id")
+        if isinstance(name, str) and name in known:
+            aliases[str(alias)] = name
+        elif isinstance(entity_id, str) and "." in entity_id and turn.entities:
+            aliases[str(alias)] = entity_id
+            if entity_id not in known:
+                more.append(Entity((entity_id,), entity_id.split(".", 1)[0]))
+    return (replace(turn, entities=(*turn.entities, *more)) if more else turn), aliases
 
 
 def _spoken(value: Any) -> str:

@@ -17,10 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.edge.routes import ENDPOINTS
+from tests.house import House
 from tests.household import Client, Household
-from tests.turn.conftest import House
-
-pytest_plugins = ("tests.turn.conftest",)
 
 # Turns want a whole gateway, and a model: see below.
 OPERATIONS = [endpoint for endpoint in ENDPOINTS if endpoint.path != "/conversation"]

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from gateway.edge.assist import STATIC_CONTEXT
+from gateway.edge.ollama import check_chat, from_chat
 from gateway.edge.openai import to_ollama
 from gateway.errors import BadRequest
+from gateway.shapes import CacheControl, Scope
+from tests.house import House
 from tests.scripted_model import CUT, HANG, Answer, Thinking, Tools
-from tests.turn.conftest import House, house, model, settings
-
-__all__ = ["house", "model", "settings"]
 
 MODEL = "qwen3:4b-instruct"
 ASK: list[Any] = [{"role": "user", "content": "Describe the capital of France"}]
@@ -186,6 +190,34 @@ def test_what_cannot_be_is_refused_by_name(more: dict[str, Any], field: str) -> 
     assert raised.value.field == field
 
 
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = """model messages tools tool_choice options think n stop stream stream_options response_format temperature
+seed reasoning_effort logprobs functions keep_alive"""
+fields = st.sampled_from(FIELDS.split())
+said = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool"]) | values},
+    optional={
+        "content": values | st.just([{"type": "text", "text": "x"}]),
+        "tool_calls": values | st.just([{"id": [], "function": {"name": "x", "arguments": "3"}}]),
+        "tool_call_id": values,
+        "name": values,
+    },
+)
+
+
+@given(st.dictionaries(fields, values), st.none() | st.lists(said, max_size=3))
+def test_whatever_comes_is_a_turn_or_a_refusal(body: dict[str, Any], messages: list[Any] | None) -> None:
+    with suppress(BadRequest):
+        chat = to_ollama({"model": "m", **body, **({"messages": messages} if messages else {})})
+        check_chat(chat)
+        if chat["messages"]:
+            from_chat(chat, Scope(1), cache_control=CacheControl.DEFAULT, max_text=100)
+
+
 # --- the official client ------------------------------------------------------------------------------------------
 
 
@@ -332,19 +364,15 @@ async def test_errors_have_openais_shape(house: House, client: openai.AsyncOpenA
 async def test_an_answer_that_breaks_off_is_an_error_in_the_stream(house: House, client: openai.AsyncOpenAI) -> None:
     house.model.script(Answer("Par", CUT))
     stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
-    said = ""
+    assert [(await anext(stream)).choices[0].delta.content for _ in range(2)] == ["", "Par"]
     with pytest.raises(openai.APIError) as broken:
-        async for chunk in stream:
-            said += chunk.choices[0].delta.content or ""
-    assert said == "Par"
+        await anext(stream)
     assert broken.value.code == "model_error"
 
 
 async def test_home_assistants_prompt_hears_a_sentence(house: House, client: openai.AsyncOpenAI) -> None:
     house.model.script(Answer(status=500, error="out of memory"))
-    system = (
-        "Static Context: An overview of the areas and the devices in this smart home:\n- names: Lamp\n  domain: light"
-    )
+    system = f"{STATIC_CONTEXT}\n- names: Lamp\n  domain: light"
     answer = await client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "system", "content": system}, {"role": "user", "content": "Who wrote Hamlet?"}],

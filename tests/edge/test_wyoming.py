@@ -28,12 +28,8 @@ from gateway.config import OPEN_TO_ANYONE, ServerSettings, Settings
 from gateway.edge import keys, wyoming
 from gateway.errors import BadRequest, PayloadTooLarge, StartError
 from gateway.shapes import Scope
+from tests.house import House
 from tests.scripted_model import HANG, Answer
-from tests.turn import conftest as whole
-
-# The fixtures of a whole gateway.
-house, model, settings = whole.house, whole.model, whole.settings
-House = whole.House
 
 HOST = "127.0.0.1"
 BOUND = 4096  # bytes of an event, in the tests of the reader
@@ -130,7 +126,7 @@ async def test_describe(bare: int) -> None:
 
 
 async def test_a_turn_is_streamed_and_then_told_whole(house: House, port: int) -> None:
-    house.model.script(Answer("Par", "is."))
+    house.model.script(Answer("It is ", "Paris."))
     said = Transcript(
         "What is the capital of France?",
         language="en",
@@ -148,14 +144,14 @@ async def test_a_turn_is_streamed_and_then_told_whole(house: House, port: int) -
     assert HandledStart.is_type(events[0].type)
     assert HandledStop.is_type(events[-1].type)
     chunks = [HandledChunk.from_event(event).text for event in events if HandledChunk.is_type(event.type)]
-    assert chunks == ["Par", "is."]
+    assert chunks == ["It is", " Paris."]
     handled = Handled.from_event(events[-2])
-    assert handled.text == "Paris."
+    assert handled.text == "It is Paris."
     assert handled.context is not None
     assert handled.context["conversation_id"] == "01K"
     user, assistant = await house.logged()
     assert (user["session_id"], user["content"], user["language"]) == ("01K", "What is the capital of France?", "en")
-    assert assistant["content"] == "Paris."
+    assert assistant["content"] == "It is Paris."
     assert handled.context["interaction_id"] == f"conv_{user['turn_id']}"
 
 
@@ -201,7 +197,7 @@ async def test_other_events_are_dropped(bare: int) -> None:
 
 
 async def test_a_client_that_goes_ends_its_turn(house: House, port: int) -> None:
-    house.model.script(Answer("Once upon", HANG))
+    house.model.script(Answer("Once upon a", HANG))
     async with to(port) as client:
         await client.write_event(Transcript("Tell me about the sea").event())
         assert HandledStart.is_type((await heard(client)).type)
@@ -215,14 +211,14 @@ async def test_a_client_that_goes_ends_its_turn(house: House, port: int) -> None
 
 async def test_a_turn_is_finished_before_the_next_event(house: House, port: int) -> None:
     gate = asyncio.Event()
-    house.model.script(Answer("one", gate, "two"), Answer("three"))
+    house.model.script(Answer("one ", gate, "two"), Answer("three"))
     async with to(port) as client:
         await client.write_event(Transcript("Count to two").event())
         await client.write_event(Transcript("Go on counting").event())
         assert HandledStart.is_type((await heard(client)).type)
         gate.set()
         texts = [Handled.from_event(event).text async for event in until_pong(client) if Handled.is_type(event.type)]
-    assert texts == ["onetwo", "three"]
+    assert texts == ["one two", "three"]
 
 
 # --- what a client may not do -------------------------------------------------------------------------------------
@@ -434,7 +430,7 @@ def test_whatever_comes_is_an_event_an_error_or_the_end(stream: bytes) -> None:
 
 async def test_a_turn_in_flight_is_finished_at_the_end(house: House, settings: Settings) -> None:
     gate = asyncio.Event()
-    house.model.script(Answer("one", gate, "two"))
+    house.model.script(Answer("one ", gate, "two"))
     leaving = settings.model_copy(update={"server": settings.server.model_copy(update={"shutdown_seconds": 60})})
     door = door_of(house, leaving)
     port = await door.__aenter__()
@@ -451,11 +447,11 @@ async def test_a_turn_in_flight_is_finished_at_the_end(house: House, settings: S
         while (event := await client.read_event()) is not None:
             events.append(event)
         await closing
-    assert Handled.from_event(terminal(events)).text == "onetwo"
+    assert Handled.from_event(terminal(events)).text == "one two"
 
 
 async def test_a_turn_that_takes_too_long_is_cut_off_at_the_end(house: House, settings: Settings) -> None:
-    house.model.script(Answer("one", HANG))
+    house.model.script(Answer("one ", HANG))
     hasty = settings.model_copy(update={"server": settings.server.model_copy(update={"shutdown_seconds": 0})})
     async with door_of(house, hasty) as port:
         client = to(port)

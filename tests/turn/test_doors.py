@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import ServerSettings, Settings
-from tests.turn.conftest import House
+from tests.house import House
 
 ASKED = "Which locker number is mine, the locker?"
 

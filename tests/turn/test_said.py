@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from gateway.edge.assist import STATIC_CONTEXT
+from tests.house import House, speech
 from tests.scripted_model import Answer, Tools
-from tests.turn.conftest import House, speech
 
 SYSTEM = f"{STATIC_CONTEXT}\n- names: Lamp\n  domain: light"
 ON = {
@@ -67,9 +67,10 @@ async def test_no_tool_but_an_offered_one_and_never_nothing_at_all(house: House)
         {"role": "tool", "content": "{}"},
     ]
     house.model.script(*[Answer(Tools((("HassExplode", {}),)))] * 2)
-    for lines in (await chat(house, WISH), await chat(house, WISH, *result, tools=())):
-        assert calls(lines) == []
-        assert said(lines) == "I have no answer to that."
+    first, after_the_tool = await chat(house, WISH), await chat(house, WISH, *result, tools=())
+    assert calls(first) == calls(after_the_tool) == []
+    assert said(first) == "I have no answer to that."
+    assert said(after_the_tool) == "Done."
 
 
 async def test_json_that_was_asked_for_stays_json(house: House) -> None:

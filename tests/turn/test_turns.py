@@ -13,8 +13,8 @@ import pytest
 
 from gateway.edge import keys
 from gateway.store.address import Address
+from tests.house import House, speech
 from tests.scripted_model import CUT, HANG, Answer, Tools
-from tests.turn.conftest import House, speech
 
 
 def words_of(chat: dict[str, Any]) -> str:
@@ -209,20 +209,20 @@ async def test_a_client_that_goes_away_ends_the_generation_and_is_logged_as_cut_
     await asyncio.wait_for(house.model.client_gone.wait(), 10)
     while not (rows := await house.logged()):
         await asyncio.sleep(0.01)
-    assert rows[1]["content"] == "Once upon "
+    assert rows[1]["content"] == "Once upon"
     assert rows[1]["metadata"]["cut_off"] is True
 
 
 async def test_streamed_as_events(house: House) -> None:
-    house.model.script(Answer("Par", "is."))
+    house.model.script(Answer("It is ", "Paris."))
     async with house.client.post(
         "/conversation", json={"text": "What is the capital of France?", "stream": True}
     ) as response:
         assert response.content_type == "text/event-stream"
         events = [event.split("\n") for event in (await response.text()).strip().split("\n\n")]
     assert [event[0] for event in events] == ["event: delta", "event: delta", "event: reply"]
-    assert "".join(json.loads(event[1][6:])["content"] for event in events[:2]) == "Paris."
-    assert speech(json.loads(events[2][1][6:])) == "Paris."
+    assert "".join(json.loads(event[1][6:])["content"] for event in events[:2]) == "It is Paris."
+    assert speech(json.loads(events[2][1][6:])) == "It is Paris."
 
 
 @pytest.mark.parametrize(
