@@ -182,6 +182,8 @@ def from_chat(
     history = rest[:spoken_at] if spoken_at is not None else ()
     continuation = rest[spoken_at + 1 :] if spoken_at is not None else rest
     told = dissect(system)
+    if told.volatile or told.clock:
+        log.debug("taken out of the head: %s; put beside the words: %s", told.volatile, told.clock)
     options = dict(body.get("options") or {})
     if options.pop("cache", True) is False:
         cache_control = CacheControl.NO_STORE

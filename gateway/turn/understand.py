@@ -132,18 +132,18 @@ def _with_aliases(turn: Turn, preferences: Iterable[Preference]) -> tuple[Turn, 
     """What the household calls things: alias to name. One that stands for an entity id makes that a thing at home:
     Home Assistant finds things by their ids as well, and says so where there is none."""
     aliases: dict[str, str] = {}
-    known = {name for entity in turn.entities for name in entity.names}
+    known = {name.casefold() for entity in turn.entities for name in entity.names}
     more: list[Entity] = []
     for wish in preferences:
         if not wish.key.startswith(commands.ALIAS_PREFIX) or not isinstance(wish.value, dict):
             continue
         alias = wish.value.get("alias") or wish.key.removeprefix(commands.ALIAS_PREFIX).replace("_", " ")
         name, entity_id = wish.value.get("name"), wish.value.get("entity_id")
-        if isinstance(name, str) and name in known:
+        if isinstance(name, str) and name.casefold() in known:
             aliases[str(alias)] = name
         elif isinstance(entity_id, str) and "." in entity_id and turn.entities:
             aliases[str(alias)] = entity_id
-            if entity_id not in known:
+            if entity_id.casefold() not in known:
                 more.append(Entity((entity_id,), entity_id.split(".", 1)[0]))
     return (replace(turn, entities=(*turn.entities, *more)) if more else turn), aliases
 

@@ -30,6 +30,7 @@ import asyncpg
 import numpy as np
 import orjson
 
+from gateway.edge.assist import STATIC_CONTEXT
 from gateway.store.address import Address
 from gateway.store.pool import register_codecs
 from gateway.store.server import EmbeddedServer
@@ -134,6 +135,52 @@ async def first_token(bench: Bench) -> None:
     told("    added by the gateway", f"{extra:.2f} ms")
     commands = [await bench.ask(bench.gateway, "What do you know about me?") for _ in range(200)]
     told("    a memory command, whole", f"{median(commands):.2f} ms")
+
+
+async def commands(bench: Bench) -> None:
+    """A command in a house of 100 things, each said for the first time, end to end; and the model's way for it."""
+    rooms = ("Kitchen", "Office", "Bedroom", "Hall", "Garage", "Bathroom", "Attic", "Cellar", "Nursery", "Garden")
+    things = ("Lamp", "Ceiling Light", "Fan", "Heater", "Radio", "Printer", "Kettle", "Camera", "Pump", "Socket")
+    listed = "".join(
+        f"- names: {room} {thing}\n  domain: {'light' if 'L' in thing else 'switch'}\n  areas: {room}\n"
+        for room in rooms
+        for thing in things
+    )
+    system = f"You are a voice assistant.\n{STATIC_CONTEXT}\n{listed}"
+    names = {name: {"type": "string"} for name in ("name", "area", "floor")}
+    schema = {"type": "object", "properties": {**names, "domain": {"type": "array", "items": {"type": "string"}}}}
+    tools = [
+        {"type": "function", "function": {"name": name, "description": name, "parameters": schema}}
+        for name in ("HassTurnOn", "HassTurnOff")
+    ]
+
+    async def say(url: str, words: str) -> tuple[float, bool]:
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": words}]
+        began = time.perf_counter()
+        async with bench.http.post(
+            f"{url}/api/chat", json={"model": "qwen3:4b-instruct", "messages": messages, "tools": tools}
+        ) as response:
+            answered = await response.read()
+        return (time.perf_counter() - began) * 1000, b"tool_calls" in answered
+
+    await say(bench.gateway, "turn on the kitchen lamp")
+    took: list[float] = []
+    floors: list[float] = []
+    called = 0
+    for on in ("on", "off"):
+        for room in rooms:
+            for thing in things:
+                milliseconds, acted = await say(bench.gateway, f"turn {on} the {room} {thing}".lower())
+                took.append(milliseconds)
+                called += acted
+                floors.append((await say(bench.model.url, f"turn {on} the {room} {thing}"))[0])
+    told(
+        f"command, first time heard, 100 things ({called} of {len(took)})",
+        f"{median(took):.2f} ms",
+        f"{median(floors):.2f} ms (a model of no time)",
+        median(took) / median(floors),
+    )
+    told("    p99", f"{p99(took):.2f} ms", f"{p99(floors):.2f} ms", p99(took) / p99(floors))
 
 
 async def search(bench: Bench) -> None:
@@ -355,6 +402,7 @@ async def opened(rows: int) -> AsyncIterator[Bench]:
 MEASUREMENTS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "turns": turns,
     "first_token": first_token,
+    "commands": commands,
     "start": start,
     "search": search,
     "export": export,
