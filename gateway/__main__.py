@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
 from gateway import __version__, config, logs
@@ -102,7 +103,27 @@ def _name(text: str) -> str:
 async def _serve(settings: Settings, _: argparse.Namespace) -> int:
     from gateway import app  # the whole gateway, which no other command needs
 
-    return await app.serve(settings, lambda line: print(line, flush=True))
+    # A bar is for a person; a log hears of every tenth.
+    bars = _Bars() if sys.stdout.isatty() else None
+    return await app.serve(settings, lambda line: print(line, flush=True), bars)
+
+
+class _Bars:
+    """Shows how far the models are that are being fetched, while one is."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), transient=True
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, completed: int, total: int) -> None:
+        if what not in self._tasks:
+            self._bars.start()
+            self._tasks[what] = self._bars.add_task(what)
+        self._bars.update(self._tasks[what], completed=completed, total=total or None)
+        if self._bars.finished:
+            self._bars.stop()
 
 
 async def _migrate(settings: Settings, given: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError
 from gateway.home.intents import Commands
-from gateway.llm.backends import Backends, choose
+from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.queue import AdmissionQueue
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
@@ -66,35 +66,48 @@ class Gateway:
     notes: tuple[str, ...]
 
 
-async def serve(settings: Settings, say: Say) -> int:
+async def serve(settings: Settings, say: Say, progress: Progress | None = None) -> int:
     """Opens everything, serves until SIGINT or SIGTERM, and closes everything; the process' exit code.
 
-    `say` tells the one who starts it how far it is. Raises StartError or SettingsError where it cannot start.
+    `say` tells the one who starts it how far it is, `progress` how far a model is that is being fetched. Raises
+    StartError or SettingsError where it cannot start.
     """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    opened, stopped = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(_serve(settings, say, progress, opened, stopped), name="gateway")
+
+    def stop() -> None:
+        stopped.set()
+        if not opened.is_set():
+            serving.cancel()  # whoever gives up while a model is fetched need not wait for it
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    opening = asyncio.create_task(_until_stopped(settings, say, stopped), name="gateway")
-    return await opening
-
-
-async def _until_stopped(settings: Settings, say: Say, stopped: asyncio.Event) -> int:
-    async with (
-        open_gateway(settings, say) as gateway,
-        listening(gateway.application, settings) as port,
-        listening_for_wyoming(gateway, settings),
-    ):
-        for line in greeting(settings, gateway, port):
-            say(line)
-        await stopped.wait()
-        say("Stopping: turns in flight are finished first.")
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not stopped.is_set():
+            raise
     say("Stopped.")
     return 0
 
 
+async def _serve(
+    settings: Settings, say: Say, progress: Progress | None, opened: asyncio.Event, stopped: asyncio.Event
+) -> None:
+    async with (
+        open_gateway(settings, say, progress) as gateway,
+        listening(gateway.application, settings) as port,
+        listening_for_wyoming(gateway, settings),
+    ):
+        opened.set()
+        for line in greeting(settings, gateway, port):
+            say(line)
+        await stopped.wait()
+        say("Stopping: turns in flight are finished first.")
+
+
 @asynccontextmanager
-async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
+async def open_gateway(settings: Settings, say: Say, progress: Progress | None = None) -> AsyncIterator[Gateway]:
     """Opens every part in order and yields the gateway, ready to be listened on; closes them in reverse."""
     async with AsyncExitStack() as stack:
         data = data_folder(settings.data)
@@ -116,7 +129,7 @@ async def open_gateway(settings: Settings, say: Say) -> AsyncIterator[Gateway]:
 
         async with database.scoped(household) as connection:
             space = await vectors.current_space(connection)
-        backends = await choose(settings, data, space, say)
+        backends = await choose(settings, data, space, say, progress)
         stack.push_async_callback(backends.close)
         notes += backends.notes
         async with database.scoped(household) as connection:

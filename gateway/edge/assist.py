@@ -1,4 +1,5 @@
-"""Taking Home Assistant's system prompt apart: the head that stays the same, and what differs by room and by minute.
+"""Taking Home Assistant's system prompt apart: the head that stays the same, and what differs by room, by minute and by
+conversation (an extra system prompt).
 
 Two layouts are known: until 2026.10 the area stands before the list of entities, from 2026.11 on behind it. The lines
 are found by their wording, wherever they stand.
@@ -18,6 +19,7 @@ from gateway.shapes import Entity
 
 # Home Assistant's AI tasks hand over data to be worked on; their system prompt begins so.
 AI_TASK = "You are a Home Assistant expert and help users with their tasks."
+CONTROL = "When controlling Home Assistant always call the intent tools."
 STATIC_CONTEXT = "Static Context: An overview of the areas and the devices in this smart home:"
 
 _AREA = re.compile(
@@ -60,6 +62,7 @@ def dissect(system: str) -> SystemPrompt:
     clock: list[str] = []
     area = floor = None
     said_by: dict[str, str] = {}
+    last_volatile = 0
     for line in system.split("\n"):
         if match := _SAID_BY.match(line):
             said = {name: value.strip() for name, value in _SAID_FIELD.findall(match[1])}
@@ -68,14 +71,16 @@ def dissect(system: str) -> SystemPrompt:
             clock.append(line)
         elif any(pattern.match(line) for pattern in _VOLATILE):
             volatile.append(line)
+            last_volatile = len(head)
             if match := _AREA.match(line):
                 area, floor = match["area"], match["floor"]
         else:
             head.append(line)
+    extra = _take_extra(head, last_volatile)
     kept = "\n".join(head)
     return SystemPrompt(
         head=kept,
-        volatile=tuple(volatile),
+        volatile=(*volatile, *extra),
         clock=tuple(clock),
         area=area or said_by.get("area"),
         floor=floor,
@@ -84,6 +89,26 @@ def dissect(system: str) -> SystemPrompt:
         task=kept.startswith(AI_TASK),
         said_by=said_by,
     )
+
+
+def _take_extra(head: list[str], last_volatile: int) -> list[str]:
+    """Takes the extra system prompt out of `head` and returns its lines.
+
+    Home Assistant puts it behind all else in an assistant's prompt: behind the list of entities, and behind the lines
+    of the room (the last of which stood at `last_volatile`) where these come after the list.
+    """
+    if STATIC_CONTEXT not in head:
+        return []
+    end = head.index(STATIC_CONTEXT) + 1
+    while end < len(head) and head[end].startswith(("- ", "  ")):
+        end += 1
+    end = max(end, last_volatile)
+    if last_volatile < end and any(line.startswith(CONTROL) for line in head[end:]):
+        return []  # the newer layout, its lines of the room worded in a way that is not known
+    extra = [line for line in head[end:] if line.strip()]
+    if extra:
+        del head[end:]
+    return extra
 
 
 def _entities(head: str) -> tuple[Entity, ...]:

@@ -23,11 +23,12 @@ from aiohttp import web
 
 from gateway.edge.api import read_body
 from gateway.edge.assist import dissect
-from gateway.edge.keys import PIPELINE, SETTINGS
+from gateway.edge.keys import CHAT, PIPELINE, SETTINGS
 from gateway.edge.upstream import answered, as_the_others, behind
 from gateway.edge.wire import cache_control, is_voice_door, speaker
 from gateway.errors import BadRequest, ModelError
 from gateway.llm.chat import ChatModel
+from gateway.llm.ollama import OllamaChat
 from gateway.shapes import CacheControl, Delta, Message, Reply, Role, Scope, ToolCall, Turn
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,15 @@ async def tags(request: web.Request) -> web.Response:
     return _json({"models": await request.app[MODELS].listed()})
 
 
-async def version(_: web.Request) -> web.Response:
-    """`GET /api/version`."""
+async def version(request: web.Request) -> web.Response:
+    """`GET /api/version`: that of the Ollama behind the gateway, where one answers."""
+    model = request.app[CHAT]
+    if isinstance(model, OllamaChat):
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return _json({"version": await model.version()})
+        except (ModelError, TimeoutError):
+            pass  # what the gateway speaks is known without it
     return _json({"version": VERSION})
 
 

@@ -34,6 +34,17 @@ def test_the_old_layout() -> None:
     assert told.assist
 
 
+def test_an_extra_system_prompt_is_no_part_of_the_head() -> None:
+    extra = "The user was asked whether to close the garage door."
+    assert dissect(OLD + extra).head.rstrip() == dissect(OLD).head.rstrip()
+    assert dissect(OLD + extra).volatile[-1] == extra
+    control = "When controlling Home Assistant always call the intent tools. Use them."
+    new = OLD.replace("You are in area", "You were in area") + control + "\nThis device is not able to start timers."
+    assert dissect(f"{new}\n{extra}").volatile[-1] == extra
+    assert control in dissect(f"{new}\n{extra}").head
+    assert control in dissect(OLD.replace("This device", "That device") + control).head
+
+
 def test_the_time_is_no_part_of_the_head() -> None:
     told = dissect("You are helpful.\nCurrent time is 10:11:12. Today's date is 2026-03-01.\nBe brief.")
     assert told.clock == ("Current time is 10:11:12. Today's date is 2026-03-01.",)

@@ -1,11 +1,18 @@
 """The prompt keeps its head, and puts what changes beside the user's words."""
 
+import json
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
+import pytest
+
+from gateway.edge import ollama
 from gateway.memory.recall import Recalled
-from gateway.shapes import ChatRequest, Message, Scope, Source, Turn
+from gateway.shapes import CacheControl, ChatRequest, Message, Scope, Source, Turn
 from gateway.turn import prompt
 
+RECORDED = Path(__file__).parents[3] / "shared" / "data" / "home-assistant-requests"
 TURN = Turn(
     scope=Scope(1),
     utterance="When do the bins go out?",
@@ -51,6 +58,23 @@ def test_a_conversation_keeps_its_beginning_from_turn_to_turn() -> None:
     assert second.messages[: len(first.messages)] == first.messages
     assert third.messages[: len(second.messages)] == second.messages
     assert first.messages[1].content == "You are in area Kitchen.\n\na"
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded requests of real Home Assistants are not here")
+@pytest.mark.parametrize("version", ["2026.2.3", "2026.11.0"])
+def test_recorded_conversations_have_one_beginning(version: str) -> None:
+    lines = (RECORDED / f"{version}.jsonl").read_text(encoding="utf-8").splitlines()
+    bodies = [body for line in lines if (body := json.loads(line)["body"])]
+    asked = [
+        build(ollama.from_chat(body, Scope(1), cache_control=CacheControl.DEFAULT, max_text=8000)).messages
+        for body in bodies
+    ]
+    *conversation, bedroom, chat = asked
+    assert len({messages[0] for messages in asked}) == 1  # every room, and none
+    assert bedroom[-1] != conversation[0][-1]
+    assert chat[0].role == "system"
+    for before, after in pairwise(conversation):
+        assert after[: len(before)] == before
 
 
 def test_without_anything_to_add_the_words_are_untouched() -> None:
