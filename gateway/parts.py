@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import redis.asyncio
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
-from redis.exceptions import RedisError
-
 from gateway.errors import Unavailable
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
 
 SECONDS = 3.0
 MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -19,6 +18,9 @@ MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 async def check_redis(url: str, seconds: float = SECONDS) -> None:
     """Asks the Redis at `url` for a PONG. Raises Unavailable with the reason, never with the password."""
+    import redis.asyncio  # 6 MB that a household without a Redis need not carry; paho likewise
+    from redis.exceptions import RedisError
+
     try:
         client = redis.asyncio.Redis.from_url(
             url, socket_timeout=seconds, socket_connect_timeout=seconds, single_connection_client=True
@@ -38,6 +40,9 @@ async def check_redis(url: str, seconds: float = SECONDS) -> None:
 
 async def check_mqtt(url: str, seconds: float = SECONDS) -> None:
     """Connects to the broker at `url` and leaves again. Raises Unavailable with the reason, never with the password."""
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion
+
     parts = urlsplit(url)
     try:
         port = parts.port or MQTT_PORTS[parts.scheme]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import mmap
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from gateway.shapes import Message, Turn
 from gateway.store.preferences import Preference
+
+log = logging.getLogger(__name__)
 
 PREFERRED_KEY = "user.preferred_language"
 # The classifier's score of a text that tells it nothing ("ok"): every language gets the same.
@@ -17,7 +23,8 @@ _NOTHING = -1e30
 class Languages:
     """Knows the household's languages, the first being the one assumed in doubt."""
 
-    def __init__(self, languages: Sequence[str]) -> None:
+    def __init__(self, languages: Sequence[str], folder: Path | None = None) -> None:
+        """`folder` is where the classifier's table may be kept beside the data; without it it stays in memory."""
         self._languages = tuple(languages)
         self._identifier: LanguageIdentifier | None = None
         if len(self._languages) > 1:
@@ -27,6 +34,8 @@ class Languages:
                 identifier.set_languages(known)
                 # The model of the other hundred languages: 28 MB that nothing will ask for.
                 identifier._full_model = None  # noqa: SLF001 (there is no public way to let go of it)
+                if folder is not None:
+                    _map_table(identifier, folder)
                 self._identifier = identifier
 
     def detect(self, text: str) -> str | None:
@@ -46,6 +55,23 @@ class Languages:
             if message.role == "user" and (said := self.detect(message.content)):
                 return said
         return self.detect(turn.utterance) or self._languages[0]
+
+
+def _map_table(identifier: LanguageIdentifier, folder: Path) -> None:
+    """Puts the classifier's table of transitions into a file that is mapped.
+
+    It is 39 MB for a hundred languages, of which a household's few touch a small part: that alone is then resident.
+    """
+    table = identifier.tk_nextmove
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(memoryview(table).cast("B"))
+            file.flush()
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        log.info("the language classifier stays in memory whole: %s", error)
+        return
+    identifier.tk_nextmove = memoryview(mapped).cast(table.typecode)
 
 
 def base_language(tag: str) -> str:
