@@ -62,7 +62,7 @@ def test_broken_context_costs_the_entities_and_nothing_else() -> None:
         "Static Context: An overview of the areas and the devices in this smart home:\n- names: [a\n  b: c: d\nrest"
     )
     assert told.entities == ()
-    assert told.head.endswith("rest")
+    assert told.volatile == ("rest",)
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded requests of real Home Assistants are not here")
