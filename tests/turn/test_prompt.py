@@ -74,7 +74,8 @@ def test_recorded_conversations_have_one_beginning(version: str) -> None:
     assert bedroom[-1] != conversation[0][-1]
     assert chat[0].role == "system"
     for before, after in pairwise(conversation):
-        assert after[: len(before)] == before
+        spoken_at = max(at for at, message in enumerate(before) if message.role == "user")
+        assert after[: spoken_at + 1] == before[: spoken_at + 1]  # (2026.2 words a tool's call anew when it resends it)
 
 
 def test_without_anything_to_add_the_words_are_untouched() -> None:
