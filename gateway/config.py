@@ -70,6 +70,7 @@ class ServerSettings(Section):
     allowed_hosts: tuple[str, ...] = ()
     open_to_anyone: str = ""
     max_body_bytes: Positive = 1_048_576
+    max_image_bytes: Positive = 16_777_216
     max_text_characters: Positive = 8000
     max_connections: Positive = 512
     shutdown_seconds: Annotated[float, Field(ge=0)] = 10

@@ -412,9 +412,12 @@ async def _body(request: web.Request, model: type[Given], context: Mapping[str, 
     return parse(await read_body(request, request.app[SETTINGS]), model, context)
 
 
-async def read_body(request: web.Request, settings: Settings) -> bytes:
-    """The whole body. Raises PayloadTooLarge over `server.max_body_bytes`, unread where its length is told."""
-    bound = settings.server.max_body_bytes
+async def read_body(request: web.Request, settings: Settings, *, images: bool = False) -> bytes:
+    """The whole body. Raises PayloadTooLarge over `server.max_body_bytes`, unread where its length is told.
+
+    A body that may hold `images` may be longer by `server.max_image_bytes`; see `wire.check_size`.
+    """
+    bound = settings.server.max_body_bytes + (settings.server.max_image_bytes if images else 0)
     too_large = PayloadTooLarge(f"The body is over {bound} bytes.")
     if (request.content_length or 0) > bound:
         raise too_large

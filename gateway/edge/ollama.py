@@ -25,7 +25,7 @@ from gateway.edge.api import read_body
 from gateway.edge.assist import dissect
 from gateway.edge.keys import CHAT, PIPELINE, SETTINGS
 from gateway.edge.upstream import answered, as_the_others, behind
-from gateway.edge.wire import cache_control, is_voice_door, speaker
+from gateway.edge.wire import cache_control, check_size, is_voice_door, speaker
 from gateway.errors import BadRequest, ModelError
 from gateway.llm.chat import ChatModel
 from gateway.llm.ollama import OllamaChat
@@ -86,7 +86,9 @@ async def version(request: web.Request) -> web.Response:
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """`POST /api/chat`, streamed (the default) or whole. Raises GatewayError for what Ollama would refuse."""
-    body = parse(await read_body(request, request.app[SETTINGS]))
+    data = await read_body(request, request.app[SETTINGS], images=True)
+    body = parse(data)
+    check_size(body, len(data), request.app[SETTINGS].server)
     if not body.get("messages"):
         if behind(request.app) is not None:
             return await answered(request, as_the_others(request.app, body))

@@ -16,6 +16,7 @@ from gateway.edge.api import body_pieces, read_body
 from gateway.edge.keys import CHAT, SETTINGS
 from gateway.edge.ollama import JSON, NDJSON, parse_object
 from gateway.edge.upstream import admitted, answered, as_the_others, behind, embedded_vectors, joined, pass_on, streams
+from gateway.edge.wire import check_size
 from gateway.errors import BadRequest, GatewayError, ModelNotFound, ModelRefused, NotFound
 from gateway.llm.ollama import same_model
 from gateway.shapes import ChatRequest, Message
@@ -40,7 +41,9 @@ async def anything(request: web.Request) -> web.StreamResponse:
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """`POST /api/generate`: text as it comes from the model, without memory. Waits for a place as turns do."""
-    body = _named(await read_body(request, request.app[SETTINGS]))
+    data = await read_body(request, request.app[SETTINGS], images=True)
+    body = _named(data)
+    check_size(body, len(data), request.app[SETTINGS].server)
     async with AsyncExitStack() as stack:
         if body.get("prompt"):
             await stack.enter_async_context(admitted(request.app))

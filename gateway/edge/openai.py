@@ -31,7 +31,7 @@ from gateway.edge.api import read_body
 from gateway.edge.keys import PIPELINE, SETTINGS
 from gateway.edge.ollama import MODELS, check_chat, from_chat, parse_object, said_by, split_alias
 from gateway.edge.upstream import check_texts, embedded_vectors, read_json
-from gateway.edge.wire import cache_control, is_voice_door, speaker
+from gateway.edge.wire import cache_control, check_size, is_voice_door, speaker
 from gateway.errors import BadRequest, GatewayError, ModelError, ModelNotFound
 from gateway.llm.ollama import same_model
 from gateway.shapes import Delta, Reply, ToolCall, Turn, Usage
@@ -56,7 +56,9 @@ _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,(?P<data>[A-Za-z0-9+/=\s]*)"
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """`POST /v1/chat/completions`, whole (the default) or streamed. Raises GatewayError."""
-    body = parse_object(await read_body(request, request.app[SETTINGS]))
+    data = await read_body(request, request.app[SETTINGS], images=True)
+    body = parse_object(data)
+    check_size(body, len(data), request.app[SETTINGS].server)
     turn = await to_turn(body, request)
     if body.get("stream"):
         return await _stream(request, turn, with_usage=(body.get("stream_options") or {}).get("include_usage") is True)

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
 
 from aiohttp import web
 
+from gateway.config import ServerSettings
 from gateway.edge.keys import SCOPE, SETTINGS
 from gateway.edge.middleware import in_networks
-from gateway.errors import StoreUnavailable
+from gateway.errors import PayloadTooLarge, StoreUnavailable
 from gateway.shapes import CacheControl, Scope
 
 # Finds a member of the household by name. Raises StoreUnavailable.
 MEMBER_NAMED: web.AppKey[Callable[[str], Awaitable[Scope | None]]] = web.AppKey("member named")
+
+
+def check_size(body: Mapping[str, Any], size: int, server: ServerSettings) -> None:
+    """Raises PayloadTooLarge where a body of `size` bytes is too large even without its images."""
+    if size > server.max_body_bytes and size - sum(map(len, _images(body))) > server.max_body_bytes:
+        raise PayloadTooLarge(f"The body is over {server.max_body_bytes} bytes, its images not counted.")
+
+
+def _images(body: Mapping[str, Any]) -> Iterator[str]:
+    """The images of a chat, as Ollama and as OpenAI have them in their messages."""
+    for holder in (body, *(body.get("messages") or ())):
+        if isinstance(holder, Mapping):
+            yield from (image for image in holder.get("images") or () if isinstance(image, str))
+            for part in holder.get("content") or () if isinstance(holder.get("content"), list) else ():
+                linked = part.get("image_url") if isinstance(part, Mapping) else None
+                url = linked.get("url") if isinstance(linked, Mapping) else linked
+                if isinstance(url, str):
+                    yield url
 
 
 def is_voice_door(request: web.Request) -> bool:

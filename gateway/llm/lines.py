@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ async def _ask(
         return await session.request(
             method,
             url,
-            data=data,
+            data=io.BytesIO(data) if data else data,  # sent piece by piece: with images it may be large
             headers=JSON if data is not None else None,
             allow_redirects=False,
             timeout=connector_timeout(patience),

@@ -15,6 +15,7 @@ from typing import Any
 from gateway.errors import JournalFull, StoreUnavailable
 from gateway.home import answers
 from gateway.home.intents import Commands, Understood
+from gateway.home.wishes import asks_to_act
 from gateway.memory import commands
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Accepted, Preferences
@@ -63,6 +64,10 @@ class Understanding:
         return await self._command(turn, language, preferences)
 
     async def _command(self, turn: Turn, language: str, preferences: Iterable[Preference]) -> Act | None:
+        if not turn.head and not turn.tools:
+            # A client without a prompt of its own can be told what is asked for, and cannot do it.
+            out_of_reach = asks_to_act(turn.utterance, language)
+            return self._said("home.out_of_reach", language, "out_of_reach") if out_of_reach else None
         turn, aliases = _with_aliases(turn, preferences)
         understood = self._home.understand(turn, language, aliases)
         # Recognition holds the interpreter for some milliseconds: whoever waits for less goes first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,27 @@ async def test_an_action_is_understood_anew_each_time(house: House) -> None:
         assert len(calls) == 1
     async with house.client.get("/cache/stats") as response:
         assert (await response.json())["entries"] == 0
+
+
+async def test_where_nothing_can_be_reached_nothing_is_pretended(house: House) -> None:
+    reply = await house.say("turn on the kitchen light")
+    assert reply["response"]["speech"]["plain"]["speech"] == "I can't operate anything at home from here."
+    assert not house.model.chats
+
+
+async def test_a_large_image_goes_through_and_a_large_text_does_not(house: House) -> None:
+    def body(**message: Any) -> dict[str, Any]:
+        messages = [{"role": "user", "content": "Describe this", **message}]
+        return {"model": "qwen3:4b-instruct", "stream": False, "messages": messages}
+
+    picture = "aGk=" * 500_000
+    async with house.client.post("/api/chat", data=io.BytesIO(json.dumps(body(images=[picture])).encode())) as response:
+        assert response.status == 200
+    assert house.model.chats[-1]["messages"][-1]["images"] == [picture]
+    async with house.client.post(
+        "/api/chat", data=io.BytesIO(json.dumps(body(more="x" * 2_000_000)).encode())
+    ) as response:
+        assert response.status == 413
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded requests of real Home Assistants are not here")

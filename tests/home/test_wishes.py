@@ -1,0 +1,37 @@
+"""A wish for something to be done at home is told from a question about it."""
+
+import pytest
+
+from gateway.home.wishes import asks_to_act
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "turn on the light"),
+        ("en", "Could you please switch the heating off"),
+        ("en", "open the garage door"),
+        ("en", "set the thermostat to 21"),
+        ("fr", "Allume la lumière"),
+        ("fr", "peux-tu éteindre la lampe s'il te plaît"),
+        ("pl", "Włącz światło w kuchni"),
+    ],
+)
+def test_a_wish(language: str, said: str) -> None:
+    assert asks_to_act(said, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "What turns on a light?"),
+        ("en", "How do I open the garage door?"),
+        ("en", "turn on the light?"),
+        ("en", "set theory"),
+        ("fr", "Qui a allumé la lumière ?"),
+        ("pl", "Kto włączył światło?"),
+        ("de", "Schalte das Licht ein"),
+    ],
+)
+def test_no_wish(language: str, said: str) -> None:
+    assert not asks_to_act(said, language)
