@@ -92,11 +92,6 @@ class ServerSettings(Section):
             raise ValueError(f'empty, or these very words: "{OPEN_TO_ANYONE}"')
         return words
 
-    @property
-    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        """`trusted_networks`, parsed."""
-        return tuple(ipaddress.ip_network(network) for network in self.trusted_networks)
-
 
 class PostgresSettings(Section):
     host: str = ""

@@ -41,6 +41,7 @@ from gateway.shapes import Scope
 LOG = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that went away; nobody reads the response
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 TOKENS_REMEMBERED = 256
 TOKEN_FRESH_SECONDS = 5.0  # so soon a revoked token is refused
 TOKEN_KEPT_SECONDS = 3600.0  # how long a token known before is believed while the database is away
@@ -260,7 +261,7 @@ def _speaker(server: ServerSettings, household_id: int, find_member: FindMember)
     @web.middleware
     async def spoken_for(request: web.Request, handler: Handler) -> web.StreamResponse:
         token = _token(request)
-        at_home = _trusted(request, server) or bool(server.open_to_anyone)
+        at_home = _trusted(request, server)
         scope = await tokens.scope(token) if token else None
         if scope is not None:
             request[SCOPE] = scope
@@ -290,19 +291,31 @@ def _token(request: web.Request) -> str | None:
 
 
 def _trusted(request: web.Request, server: ServerSettings) -> bool:
-    return in_networks(request, ("127.0.0.0/8", "::1/128", *server.trusted_networks))
+    return bool(server.open_to_anyone) or (not _proxied(request) and trusted(request.remote or "", server))
+
+
+def trusted(address: str, server: ServerSettings) -> bool:
+    """Whether a client at this numeric address speaks for the household without a token."""
+    return bool(server.open_to_anyone) or _address_in(address, (*LOOPBACK, *server.trusted_networks))
 
 
 def in_networks(request: web.Request, networks: Sequence[str]) -> bool:
     """Whether the client itself, and no proxy, asks from one of `networks` (CIDR)."""
-    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
-        return False  # a proxy speaks for someone else; that it runs on this machine says nothing about them
+    return not _proxied(request) and _address_in(request.remote or "", networks)
+
+
+def _proxied(request: web.Request) -> bool:
+    # A proxy speaks for someone else; that it runs on this machine says nothing about them.
+    return "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+
+
+def _address_in(address: str, networks: Sequence[str]) -> bool:
     try:
-        address = ipaddress.ip_address((request.remote or "").partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return any(address in _network(network) for network in networks)
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(parsed in _network(network) for network in networks)
 
 
 @lru_cache(maxsize=64)

@@ -46,6 +46,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from gateway import __version__
 from gateway.config import ServerSettings
 from gateway.edge.api import Input, Name, Text, parse
+from gateway.edge.middleware import trusted
 from gateway.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge, StartError, Unavailable
 from gateway.shapes import Reply, Scope, Turn
 from gateway.turn.pipeline import Pipeline
@@ -412,16 +413,6 @@ def _refuse(writer: asyncio.StreamWriter, error: GatewayError) -> None:
     event = to_error(error)
     writer.write(orjson.dumps({"type": event.type, "data": event.data}) + b"\n")
     writer.close()
-
-
-def trusted(address: str, server: ServerSettings) -> bool:
-    """Whether a client at this numeric address speaks for the household without a token."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return bool(server.open_to_anyone) or parsed.is_loopback or any(parsed in network for network in server.networks)
 
 
 def event_bytes(max_text_characters: int) -> int:
