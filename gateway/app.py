@@ -223,7 +223,7 @@ async def listening(application: web.Application, settings: Settings) -> AsyncIt
     try:
         host, port = settings.server.host, settings.server.port
         try:
-            site = web.TCPSite(runner, host, port, backlog=settings.server.max_connections)
+            site = web.TCPSite(runner, host, port)
             await site.start()
         except OSError as error:
             raise StartError(

@@ -101,7 +101,7 @@ class PostgresSettings(Section):
     database: str = "ai_assistant"
     pool_size: Annotated[int, Field(ge=2, le=100)] = 8
     acquire_seconds: Seconds = 5.0
-    statement_seconds: Seconds = 30.0
+    statement_seconds: Seconds = 10.0
     start_seconds: Seconds = 30.0
 
 

@@ -27,6 +27,7 @@ from gateway.store.pool import Database
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
+TABLE_SECONDS = 1.0  # the model may be quicker than a table that takes longer
 _NEVER = datetime.min.replace(tzinfo=UTC)  # a row without an end is not one of ours, and counts as ended
 MAX_UNWRITTEN = 4096  # entries and hits that may wait for the table while it is away; the oldest are dropped
 
@@ -215,9 +216,9 @@ class ResponseCache:
 
     async def _from_table(self, scope: Scope, key: str, epoch: int, now: datetime) -> Entry | None:
         try:
-            async with self._database.scoped(scope) as connection:
+            async with asyncio.timeout(TABLE_SECONDS), self._database.scoped(scope) as connection:
                 row = await cache_store.get(connection, key)
-        except StoreUnavailable:
+        except (StoreUnavailable, TimeoutError):
             return None
         if row is None:
             return None

@@ -35,6 +35,7 @@ from gateway.errors import (
     PayloadTooLarge,
     StoreUnavailable,
     Unauthorized,
+    Unavailable,
 )
 from gateway.shapes import Scope
 
@@ -55,6 +56,7 @@ def middlewares(server: ServerSettings, household_id: int, find_member: FindMemb
     return (
         _identified,
         _errors_as_responses,
+        _bounded(server.max_connections),
         _guard(server),
         _speaker(server, household_id, find_member),
     )
@@ -151,6 +153,27 @@ def _path(request: web.Request) -> str:
     # The pattern, not the path: a client may have put words or a token into it.
     resource = request.match_info.route.resource
     return resource.canonical if resource else "(unknown path)"
+
+
+# --- how many at once ---------------------------------------------------------------------------------------------
+
+
+def _bounded(most: int) -> Middleware:
+    """Tells who comes when `most` requests are being answered to come back, rather than let all wait."""
+    under_way = 0
+
+    @web.middleware
+    async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal under_way
+        if under_way >= most:
+            raise Unavailable(f"{most} requests are being answered already; try again in a moment.", retry_after=1)
+        under_way += 1
+        try:
+            return await handler(request)
+        finally:
+            under_way -= 1
+
+    return bounded
 
 
 # --- foreign web pages --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -33,6 +34,9 @@ from gateway.turn.warm import Warmer
 
 # Edges whose clients bring no prompt of their own: they get the household's, and the language is named.
 PLAIN_EDGES = frozenset({"conversation", "wyoming"})
+
+
+log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -77,23 +81,37 @@ class Pipeline:
         """
         answer = Answer(turn)
         try:
-            async with aclosing(self._steps(answer)) as deltas:
-                async for delta in deltas:
-                    answer.take(delta)
-                    yield delta
-            if turn.voice and not answer.text.strip() and not answer.tool_calls:
-                answer.take(instead := answer.spoken(phrase(answer.language, _instead_of_nothing(turn))))
-                yield instead
-        except GatewayError as error:
-            answer.finish, answer.error = "error", error
-            if turn.voice:
-                answer.take(sorry := answer.spoken(answer.sentence_for(error)))
-                yield sorry
+            try:
+                async with aclosing(self._steps(answer)) as deltas:
+                    async for delta in deltas:
+                        answer.take(delta)
+                        yield delta
+            except GatewayError as error:
+                answer.finish, answer.error = "error", error
+            except Exception:
+                # The boundary: whoever speaks is to hear something, and the turn is to be recorded.
+                log.exception("turn %s failed", turn.id)
+                answer.finish, answer.error = (
+                    "error",
+                    GatewayError(f"something went wrong in turn {turn.id}; see the log"),
+                )
+            if turn.voice and (words := self._last_words(answer)):
+                answer.take(last := answer.spoken(words))
+                yield last
         except (GeneratorExit, asyncio.CancelledError):
             answer.finish = "cut_off"
             self._record(answer)
             raise
         yield self._record(answer)
+
+    @staticmethod
+    def _last_words(answer: Answer) -> str | None:
+        """What a voice says of a failure, or in place of an answer without words."""
+        if answer.error is not None:
+            return answer.sentence_for(answer.error)
+        if answer.text.strip() or answer.tool_calls:
+            return None
+        return phrase(answer.language, _instead_of_nothing(answer.turn))
 
     async def _steps(self, answer: Answer) -> AsyncGenerator[Delta, None]:
         turn = answer.turn
@@ -126,12 +144,14 @@ class Pipeline:
         answer.model = turn.model or self._chat.name
         answer.conversation_id = self._conversations.identify(turn)
         answer.history = turn.history
+        preferences: Sequence[Preference] = ()
         try:
-            answer.history = await self._conversations.history(turn, answer.conversation_id)
-            preferences: Sequence[Preference] = await self._preferences.visible(turn.scope)
-        except StoreUnavailable:
+            # A database that hangs must not make the assistant silent.
+            async with asyncio.timeout(self._settings.recall.seconds):
+                answer.history = await self._conversations.history(turn, answer.conversation_id)
+                preferences = await self._preferences.visible(turn.scope)
+        except (StoreUnavailable, TimeoutError):
             answer.degraded.add("memory")
-            preferences = ()
         answer.language = self._languages.of(turn, answer.history, preferences)
         return preferences
 

@@ -64,8 +64,8 @@ class Understanding:
         return await self._command(turn, language, preferences)
 
     async def _command(self, turn: Turn, language: str, preferences: Iterable[Preference]) -> Act | None:
-        if not turn.head and not turn.tools:
-            # A client without a prompt of its own can be told what is asked for, and cannot do it.
+        if turn.voice and not turn.head and not turn.tools:
+            # An assistant's client without a prompt and tools of its own can say what is wanted, and cannot do it.
             out_of_reach = asks_to_act(turn.utterance, language)
             return self._said("home.out_of_reach", language, "out_of_reach") if out_of_reach else None
         turn, aliases = _with_aliases(turn, preferences)

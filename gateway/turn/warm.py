@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 HEADS = 4  # clients whose heads are kept; a model keeps few
 MOST_SECONDS = 300.0
 IDLE_SECONDS = 2.0  # quiet for so long, nobody waits: a conversation's next words are not held up
+REST_SECONDS = 30.0  # after a model did not answer
 PART_OF_KEEP_ALIVE = 0.8
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -58,6 +59,7 @@ class Warmer:
         self._read_at: dict[tuple[str, str], float] = {}
         self._changed = asyncio.Event()
         self._last_turn = 0.0
+        self._rest_until = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -103,11 +105,13 @@ class Warmer:
             due = [head for client, head in self._heads.items() if self._is_due(client, head)]
             quiet = (
                 time.monotonic() - self._last_turn >= IDLE_SECONDS
+                and time.monotonic() >= self._rest_until
                 and not self._queue.active
                 and not self._queue.waiting
             )
             if due and quiet:
-                self._reading = asyncio.create_task(self._read(due[-1]), name="reading a head")
+                # The one used last is read last: a model with one place keeps no other.
+                self._reading = asyncio.create_task(self._read(due[0]), name="reading a head")
                 await asyncio.gather(self._reading, return_exceptions=True)
             await asyncio.sleep(IDLE_SECONDS / 2)
 
@@ -132,9 +136,10 @@ class Warmer:
                     pass
         except (ModelError, TimeoutError) as error:
             log.debug("a head was not warmed: %s", error)
+            self._rest_until = time.monotonic() + REST_SECONDS
         else:
             log.info("warmed the prompt's head for %s in %.1f s", head.request.model, time.monotonic() - began)
-        self._read_at[head.client] = time.monotonic()
+            self._read_at[head.client] = time.monotonic()
 
     def _save(self) -> None:
         kept = [

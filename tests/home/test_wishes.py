@@ -28,6 +28,8 @@ def test_a_wish(language: str, said: str) -> None:
         ("en", "How do I open the garage door?"),
         ("en", "turn on the light?"),
         ("en", "set theory"),
+        ("en", "Raise the number two to the power of ten"),
+        ("en", "Turn the following text into French"),
         ("fr", "Qui a allumé la lumière ?"),
         ("pl", "Kto włączył światło?"),
         ("de", "Schalte das Licht ein"),

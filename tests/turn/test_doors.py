@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
 import pytest
 
 from gateway.config import ServerSettings, Settings
-from tests.house import House
+from tests.house import House, speech
+from tests.scripted_model import Answer
 
 ASKED = "Which locker number is mine, the locker?"
 
@@ -76,6 +78,26 @@ async def test_by_the_voice_door_a_failure_is_spoken(house: House) -> None:
         assert (await response.json())["message"]["content"] == "I can't reach my language model at the moment."
     async with house.client.post("/api/chat", json=body) as response:
         assert response.status == 503
+
+
+class TestBounded:
+    """A gateway that answers one request at a time."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        server = ServerSettings(port=0, shutdown_seconds=1, max_connections=1)
+        return settings.model_copy(update={"server": server})
+
+    async def test_one_too_many_is_told_to_come_back(self, house: House) -> None:
+        gate = asyncio.Event()
+        house.model.script(Answer("Once ", gate, "upon"))
+        first = asyncio.create_task(house.say("Describe the history of France"))
+        await asyncio.wait_for(house.model.arrived(1), 10)
+        async with house.client.get("/memory") as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"] == "1"
+        gate.set()
+        assert speech(await first) == "Once upon"
 
 
 class TestBelieved:

@@ -12,6 +12,7 @@ import ollama
 import pytest
 
 from gateway.edge import keys
+from gateway.shapes import Scope, Turn
 from gateway.store.address import Address
 from tests.house import House, speech
 from tests.scripted_model import CUT, HANG, Answer, Tools
@@ -249,6 +250,25 @@ async def test_a_model_that_is_away_is_told_in_words(house: House) -> None:
     assert speech(reply) == "I can't reach my language model at the moment."
     async with house.client.get("/readyz") as response:
         assert response.status == 503
+
+
+async def test_a_mistake_of_ours_is_heard_and_recorded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr("gateway.turn.prompt.build", broken)
+    reply = await house.say("Who wrote Hamlet?")
+    assert speech(reply) == "Something went wrong on my side. My log knows more."
+    assert (await house.logged())[1]["metadata"]["unanswered"] is True
+
+
+async def test_a_client_that_leaves_while_a_failure_is_told_is_recorded(house: House) -> None:
+    house.model.script(Answer(status=500, error="out of memory"))
+    turn = Turn(scope=Scope(house.gateway.household_id), utterance="Who wrote Hamlet?", edge="conversation", voice=True)
+    deltas = house.gateway.application[keys.PIPELINE].run(turn)
+    assert "language model" in (await anext(deltas)).content
+    await deltas.aclose()
+    assert len(await house.logged()) == 2
 
 
 async def test_without_embeddings_words_are_searched_and_nothing_is_cached(house: House) -> None:
