@@ -97,13 +97,15 @@ class KnowledgeBase:
         # By household and member: the epoch, and what `_state` found in it.
         self._states: OrderedDict[tuple[int, int | None], tuple[int, bool, datetime | None]] = OrderedDict()
 
-    async def add(self, scope: Scope, new: NewKnowledge) -> Knowledge | Pending:
+    async def add(self, scope: Scope, new: NewKnowledge, *, hurry: bool = False) -> Knowledge | Pending:
         """Stores `new` with its vector, or without one where that can't be made now (it is made later).
 
-        With PostgreSQL away it goes to the journal. Raises JournalFull where that is full too.
+        With PostgreSQL away it goes to the journal; in a `hurry` (somebody has spoken, and waits) as soon as it has not
+        answered for a second. Raises JournalFull where that is full too.
         """
-        vector = await self._vector_of_document(new.content)
-        if await self._settled():
+        away = hurry and self._epoch.current() is None
+        vector = None if away else await self._vector_of_document(new.content)
+        if not away and await self._settled():
             try:
                 async with self._database.scoped(scope) as connection:
                     entry = await rows.insert(
@@ -140,14 +142,15 @@ class KnowledgeBase:
         return Pending(reference)
 
     async def add_once(self, scope: Scope, new: NewKnowledge) -> Literal["added", "known", "pending"]:
-        """Like `add`, but for words that the same owner has said before, which stay as they are (`known`)."""
+        """Like `add` in a hurry, but for words that the same owner has said before: they stay as they are (`known`)."""
         try:
-            async with self._database.scoped(scope) as connection:
-                if await rows.find_same(connection, new.content, new.member_id) is not None:
-                    return "known"
+            if self._epoch.current() is not None:
+                async with self._database.scoped(scope) as connection:
+                    if await rows.find_same(connection, new.content, new.member_id) is not None:
+                        return "known"
         except StoreUnavailable:
             pass  # `add` takes it down in the journal
-        return "pending" if isinstance(await self.add(scope, new), Pending) else "added"
+        return "pending" if isinstance(await self.add(scope, new, hurry=True), Pending) else "added"
 
     async def search(
         self,

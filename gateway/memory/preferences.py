@@ -56,13 +56,14 @@ class Preferences:
         return found
 
     async def set(
-        self, scope: Scope, *, key: str, value: Any, category: str | None, member_id: int | None
+        self, scope: Scope, *, key: str, value: Any, category: str | None, member_id: int | None, hurry: bool = False
     ) -> tuple[Preference, bool] | Accepted:
         """Sets a preference; with whether it is new. `member_id`: whose it is (None: shared).
 
-        With PostgreSQL away it goes to the journal. Raises JournalFull where that is full too.
+        With PostgreSQL away it goes to the journal; in a `hurry` (somebody has spoken, and waits) as soon as it has not
+        answered for a second. Raises JournalFull where that is full too.
         """
-        if await self._settled():
+        if not (hurry and self._epoch.current() is None) and await self._settled():
             try:
                 async with self._database.scoped(scope) as connection:
                     preference, created = await rows.put(

@@ -91,10 +91,8 @@ class Pipeline:
             except Exception:
                 # The boundary: whoever speaks is to hear something, and the turn is to be recorded.
                 log.exception("turn %s failed", turn.id)
-                answer.finish, answer.error = (
-                    "error",
-                    GatewayError(f"something went wrong in turn {turn.id}; see the log"),
-                )
+                answer.finish = "error"
+                answer.error = GatewayError(f"something went wrong in turn {turn.id}; see the log")
             if turn.voice and (words := self._last_words(answer)):
                 answer.take(last := answer.spoken(words))
                 yield last

@@ -24,6 +24,7 @@ from gateway.store.knowledge import NewKnowledge
 from gateway.store.preferences import Preference
 from gateway.turn.phrases import phrase
 
+PATIENCE_SECONDS = 2.0  # with a database that hangs, before it is said so
 LISTED = 8  # facts told aloud; more would not be listened to
 SOURCE = "conversation"
 REMEMBERED = {"added": "remembered", "known": "remembered_already", "pending": "remembered_soon"}
@@ -104,6 +105,7 @@ class Understanding:
                 value=value,
                 category="aliases",
                 member_id=turn.scope.member_id,
+                hurry=True,
             )
         except JournalFull:
             return self._said("memory.alias", command.language, "memory_full")
@@ -112,9 +114,10 @@ class Understanding:
 
     async def _tell(self, scope: Scope, command: commands.WhatDoYouKnow) -> Act:
         try:
-            newest, total = await self._knowledge.newest(scope, limit=LISTED)
-            visible = await self._preferences.visible(scope)
-        except StoreUnavailable:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                newest, total = await self._knowledge.newest(scope, limit=LISTED)
+                visible = await self._preferences.visible(scope)
+        except (StoreUnavailable, TimeoutError):
             return self._said("memory.list", command.language, "memory_away")
         wishes = [
             f"{wish.key}: {_spoken(wish.value)}"
