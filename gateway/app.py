@@ -17,16 +17,17 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from gateway import __version__
+from gateway.cache.layers import RedisLayer
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings
-from gateway.edge import keys, ollama, routes, upstream, wire, wyoming
+from gateway.edge import keys, ollama, routes, wire, wyoming
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
-from gateway.errors import StartError
+from gateway.errors import StartError, StoreUnavailable
 from gateway.home.intents import Commands
 from gateway.llm.backends import Backends, Progress, choose
-from gateway.llm.queue import AdmissionQueue
+from gateway.llm.fleet import Fleet
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
@@ -34,7 +35,7 @@ from gateway.memory.recall import Recall
 from gateway.metrics import Metrics
 from gateway.parts import check_mqtt, check_redis
 from gateway.shapes import Scope
-from gateway.store import members, setup, vectors
+from gateway.store import households, members, setup, vectors
 from gateway.store.address import Address
 from gateway.store.epoch import EpochWatch
 from gateway.store.journal import Journal
@@ -129,6 +130,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         async with database.scoped(household) as connection:
             space = await vectors.current_space(connection)
+            household_uid = await households.uid(connection)
         backends = await choose(settings, data, space, say, progress)
         stack.push_async_callback(backends.close)
         notes += backends.notes
@@ -139,11 +141,15 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         await stack.enter_async_context(late)
         knowledge = KnowledgeBase(database, backends.embedder, journal, epoch, settings.embedding, late.wake)
         preferences = Preferences(database, journal, epoch)
-        cache = ResponseCache(database, epoch, settings.cache, metrics)
+        redis_url = settings.redis.url.get_secret_value()
+        redis = RedisLayer(redis_url, household_uid, settings.cache.max_entries) if redis_url else None
+        cache = ResponseCache(database, epoch, settings.cache, metrics, redis)
         await cache.start()
         stack.push_async_callback(cache.close)
-        queue = AdmissionQueue(settings.llm.parallel, settings.llm.queue_size, metrics)
-        warmer = Warmer(backends.chat, queue, data / "heads.json", settings.llm.keep_alive)
+        fleet = Fleet(backends.servers, settings.llm, metrics)
+        await fleet.start()
+        stack.push_async_callback(fleet.close)
+        warmer = Warmer(fleet, data / "heads.json", settings.llm.keep_alive)
         await warmer.start()
         stack.push_async_callback(warmer.close)
         home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
@@ -160,24 +166,29 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             cache=cache,
             epoch=epoch,
             recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),
-            queue=queue,
-            chat=backends.chat,
+            fleet=fleet,
             warmer=warmer,
             recorder=Recorder(journal, metrics, words=settings.log.words),
         )
         parts = {
             "postgres": Part(database.check),
-            "chat": Part(backends.chat.check, needed=True),
+            "journal": Part(journal.check),
+            "chat": Part(fleet.check, needed=True),
+            **{f"chat at {name}": Part(check) for name, check in fleet.checks().items()},
             "embeddings": Part(backends.embedder.check),
         }
-        if redis_url := settings.redis.url.get_secret_value():
+        if redis_url:
             parts["redis"] = Part(lambda: check_redis(redis_url))
         if mqtt_url := settings.mqtt.url.get_secret_value():
             parts["mqtt"] = Part(lambda: check_mqtt(mqtt_url))
 
         async def find_member(token_hash: bytes) -> Scope | None:
-            async with database.unscoped() as connection:
-                return await members.by_token_hash(connection, token_hash)
+            try:
+                # Whoever was known a while ago is believed while the database is away: also where it only hangs.
+                async with asyncio.timeout(settings.recall.seconds), database.unscoped() as connection:
+                    return await members.by_token_hash(connection, token_hash)
+            except TimeoutError as error:
+                raise StoreUnavailable("PostgreSQL does not say whose token this is", retry_after=1) from error
 
         async def member_named(name: str) -> Scope | None:
             async with database.scoped(household) as connection:
@@ -194,17 +205,16 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.EPOCH] = epoch
         application[keys.KNOWLEDGE] = knowledge
         application[keys.PREFERENCES] = preferences
-        application[keys.FEEDBACK] = Feedback(database, journal, cache.forget_answer)
+        application[keys.FEEDBACK] = Feedback(database, journal, epoch)
         application[keys.EXPORT] = Export(database)
         application[keys.CACHE] = cache
-        application[keys.CHAT] = backends.chat
+        application[keys.CHAT] = fleet
         application[keys.EMBEDDER] = backends.embedder
         application[keys.PIPELINE] = pipeline
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts
-        application[upstream.QUEUE] = queue
         application[wire.MEMBER_NAMED] = member_named
-        application[ollama.MODELS] = ollama.KnownModels(backends.chat)
+        application[ollama.MODELS] = ollama.KnownModels(fleet)
         routes.register(application)
         yield Gateway(application, household_id, backends, tuple(notes))
 

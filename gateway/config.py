@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -128,19 +128,18 @@ class OllamaSettings(Section):
     @field_validator("url")
     @classmethod
     def _http(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
-            raise ValueError("an address that begins with http:// or https://")
-        return url.rstrip("/")
+        return _web_address(url) if url else url
 
-    @property
-    def explicit(self) -> bool:
-        """Whether the household named its server; a named one never falls back to another."""
-        return bool(self.url)
 
-    @property
-    def address(self) -> str:
-        """Where Ollama is, named or by default."""
-        return self.url or DEFAULT_OLLAMA_URL
+class LlmServerSettings(Section):
+    url: str
+    models: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    parallel: Positive = 1
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return _web_address(url)
 
 
 class LlmSettings(Section):
@@ -151,12 +150,21 @@ class LlmSettings(Section):
     keep_alive: str = "30m"
     answer_tokens: Positive = 512
     parallel: Positive = 1
+    servers: tuple[LlmServerSettings, ...] = ()
     queue_size: Annotated[int, Field(ge=0)] = 16
     queue_seconds: Seconds = 30.0
+    voice_queue_seconds: Seconds = 15.0
     connect_seconds: Seconds = 5.0
     first_token_seconds: Seconds = 120.0
     between_tokens_seconds: Seconds = 60.0
     total_seconds: Seconds = 300.0
+
+    @field_validator("servers")
+    @classmethod
+    def _each_once(cls, servers: tuple[LlmServerSettings, ...]) -> tuple[LlmServerSettings, ...]:
+        if len({server.url for server in servers}) < len(servers):
+            raise ValueError("each server once; how many turns it answers at once is its parallel")
+        return servers
 
 
 class EmbeddingSettings(Section):
@@ -250,12 +258,35 @@ class Settings(Section):
                 f"embedding.dimensions is {embedding.dimensions}; "
                 f"allowed with nomic-embed-text: 32 to {NOMIC_DIMENSIONS}"
             )
-        if self.ollama.explicit and self.llm.backend == "embedded" and embedding.backend == "embedded":
+        if self.llm.servers and self.llm.backend == "embedded":
+            raise ValueError(
+                "llm.servers names servers, but llm.backend is embedded; "
+                "allowed: leave llm.servers empty, or llm.backend auto or ollama"
+            )
+        if self.ollama.url and self.llm.backend == "embedded" and embedding.backend == "embedded":
             raise ValueError(
                 f"ollama.url is {self.ollama.url}, but llm.backend and embedding.backend are both embedded; "
                 "allowed: leave ollama.url empty, or one of them auto or ollama"
             )
         return self
+
+    @property
+    def ollama_explicit(self) -> bool:
+        """Whether the household named its server, or several; a named one never falls back to another."""
+        return bool(self.ollama.url or self.llm.servers)
+
+    @property
+    def ollama_address(self) -> str:
+        """Where the Ollama is that embeds, and answers where `llm.servers` names no others: named, or by default."""
+        if self.ollama.url or not self.llm.servers:
+            return self.ollama.url or DEFAULT_OLLAMA_URL
+        return self.llm.servers[0].url
+
+
+def _web_address(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("an address that begins with http:// or https://")
+    return url.rstrip("/")
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -342,7 +373,9 @@ def _one_line(error: ValidationError, origins: Mapping[tuple[str, ...], str]) ->
 def _section(place: tuple[str, ...]) -> type[Section]:
     section: type[Section] = Settings
     for key in place:
-        annotation = section.model_fields[key].annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            section = annotation
+        # A list's place has a number in it, which is no field: what it holds was found with its name.
+        annotation = section.model_fields[key].annotation if key in section.model_fields else None
+        for kind in (annotation, *get_args(annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                section = kind
     return section

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from ipaddress import ip_address
@@ -79,7 +79,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     yield _journal(settings)
     async for finding in _postgres(settings, seen):
         yield finding
-    yield await _ollama(settings, seen)
+    async for finding in _ollamas(settings, seen):
+        yield finding
     for finding in _models(settings, seen):
         yield finding
     yield _embedded_parts()
@@ -207,8 +208,18 @@ def _space(settings: Settings, seen: _Seen) -> Finding:
     return Finding("embedding space", "ok", words)
 
 
-async def _ollama(settings: Settings, seen: _Seen) -> Finding:
-    url = settings.ollama.address
+async def _ollamas(settings: Settings, seen: _Seen) -> AsyncIterator[Finding]:
+    """The Ollama that embeds, and the further ones that answer: a turn can do with one of them."""
+    first = await _ollama(settings, seen, settings.ollama_address)
+    others = [server.url for server in settings.llm.servers if server.url != settings.ollama_address]
+    further = [await _ollama(settings, seen, url) for url in others]
+    answering = {settings.ollama_address: first, **dict(zip(others, further, strict=True))}
+    alive = any(answering[server.url].state == "ok" for server in settings.llm.servers)
+    for finding in (first, *further):
+        yield replace(finding, vital=False) if alive else finding
+
+
+async def _ollama(settings: Settings, seen: _Seen, url: str) -> Finding:
     backends = (settings.llm.backend, settings.embedding.backend)
     if set(backends) == {"embedded"}:
         return Finding("Ollama", "ok", "not used (LLM_BACKEND and EMBEDDING_BACKEND are embedded)")
@@ -217,15 +228,16 @@ async def _ollama(settings: Settings, seen: _Seen) -> Finding:
         version = await ollama.version(ANSWER_SECONDS)
         entries = await ollama.models()
     except ModelError as error:
-        if settings.ollama.explicit or "ollama" in backends:
+        if settings.ollama_explicit or "ollama" in backends:
             # The language model is what a turn cannot do without.
             vital = settings.llm.backend != "embedded"
             return Finding("Ollama", "not ok", f"{error.message}: start it, or check OLLAMA_URL", vital=vital)
         return Finding("Ollama", "ok", f"none at {url}; the embedded models are used (OLLAMA_URL names one elsewhere)")
     finally:
         await ollama.close()
-    seen.models = tuple(str(entry.get("model") or entry.get("name")) for entry in entries)
-    return Finding("Ollama", "ok", f"{url}, version {version}, models: {', '.join(seen.models) or 'none'}")
+    models = tuple(str(entry.get("model") or entry.get("name")) for entry in entries)
+    seen.models = (*(seen.models or ()), *models)
+    return Finding("Ollama", "ok", f"{url}, version {version}, models: {', '.join(models) or 'none'}")
 
 
 def _models(settings: Settings, seen: _Seen) -> list[Finding]:
@@ -274,7 +286,7 @@ def _embedding_model(settings: Settings, seen: _Seen) -> str:
 
 
 def _ollama_counts(settings: Settings, seen: _Seen) -> bool:
-    return settings.ollama.explicit or seen.models is not None
+    return settings.ollama_explicit or seen.models is not None
 
 
 def _embedded_parts() -> Finding:

@@ -171,3 +171,9 @@ class QueueTimeout(Unavailable):
     """The turn could not start within its time."""
 
     code = "queue_timeout"
+
+
+class Preempted(Unavailable):
+    """Background work gave its place at the model to a turn."""
+
+    code = "preempted"

@@ -19,10 +19,16 @@ _SECRETS = (
     (re.compile(r"(?<=://)([^\s/@:\"']*):[^\s/\"']*@"), r"\1:***@"),
     (re.compile(r"(?i)\b(password|passwd|token|secret|api_key)([\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+"), r"\1\2***"),
 )
+# A line without any of these, in lower case, has no such shape: to look for them is quicker than to match the patterns.
+_TELLTALES = ("://", "bearer", "basic", "passw", "token", "secret", "api_key")
+_NOT_A_WORD = "_token"  # of "prompt_tokens": the patterns want a word that begins so
 
 
 def redacted(text: str) -> str:
     """`text` without bearer tokens, passwords of addresses, and values of keys that name a secret."""
+    folded = text.casefold().replace(_NOT_A_WORD, "")
+    if not any(telltale in folded for telltale in _TELLTALES):
+        return text
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -38,14 +44,13 @@ class JsonLines(logging.Formatter):
     """`{"at": "...Z", "level": "info", "logger": "gateway.turn", "message": "turn", ...fields, "traceback"?}`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        own: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name, value in fields(record).items():
-            line.setdefault(name, value)
+        line = {**own, **fields(record), **own}  # a field may not stand for what is told of every event
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return redacted(_as_json(line))
@@ -84,6 +89,8 @@ def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
     level = getattr(logging, settings.level.upper())
     root.setLevel(logging.INFO if level == logging.DEBUG else logging.WARNING)
     logging.getLogger("gateway").setLevel(level)
+    # Nobody is told which thread it was: it need not be found out for each line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # aiohttp's access log would tell every request; turns have a line of their own, and the rest is in the metrics.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

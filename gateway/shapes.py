@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 from gateway.errors import GatewayError
@@ -19,7 +19,7 @@ INTERACTION_PREFIX = "conv_"
 
 def new_turn_id() -> str:
     """32 hexadecimal digits that sort by time (48 bits of milliseconds, then random), like UUID version 7."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,32 @@ class Entity:
     areas: tuple[str, ...] = ()
 
 
+class Things(tuple[Entity, ...]):  # noqa: SLOT001 (the hash has to be kept somewhere)
+    """A house's entities. Their hash is made once: much is remembered by them, and there are hundreds."""
+
+    _hash: int | None = None
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = super().__hash__()
+        return self._hash
+
+
 class CacheControl(StrEnum):
     """What the client asks of the response cache."""
 
     DEFAULT = "default"
     NO_CACHE = "no-cache"  # ask the model, then store
     NO_STORE = "no-store"  # neither answer from the cache nor store
+
+
+class Priority(IntEnum):
+    """Who goes first where turns wait for a model: the lower the more urgent."""
+
+    VOICE = 0  # somebody stands there and waits for a word
+    CHAT = 1
+    AUTOMATION = 2
+    BACKGROUND = 3  # only while nobody waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +152,25 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a turn stands that waits for a model: 1 is the next, 0 has its place. `expected_seconds` is a guess."""
+
+    position: int
+    expected_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """One streamed piece of an answer. The last one of a stream, and only that one, has `finish`."""
+    """One streamed piece of an answer. The last one of a stream, and only that one, has `finish`.
+
+    One with `queue` says nothing but where the turn stands in the queue.
+    """
 
     content: str = ""
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish: Finish | None = None
+    queue: QueuePlace | None = None
 
 
 @dataclass(frozen=True, slots=True)

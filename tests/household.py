@@ -148,7 +148,7 @@ async def opened(
             knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
             preferences=Preferences(database, journal, epoch),
             cache=cache,
-            feedback=Feedback(database, journal, cache.forget_answer),
+            feedback=Feedback(database, journal, epoch),
             export=Export(database),
             parts_away=set(),
         )

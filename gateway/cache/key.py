@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import orjson
 
+from gateway.cache.courtesies import bare, plain
 from gateway.shapes import Message, Turn
 
 # Fields of a request that change how an answer is delivered, not what it says. Every other field is in the key.
@@ -19,17 +22,63 @@ NEUTRAL = frozenset({"stream", "keep_alive"})
 _VARIANTS = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "\u00a0": " ", "\u202f": " "}
 )
-# No dash: it may be a minus.
-_ENDS = " \t\r\n.,;:!?…\"'¿¡"
+# What holds one of these is an address, an identifier or code, and is kept as it is written.
+_CODE = re.compile(r"[`_{}<>=\\|@^~\[\]()]|://|^www\.|^/|\w\.\w")
+# Other words with a capital: a country and a bird, a month and a verb, a company and a fruit.
+_NAMES = re.compile(
+    r"(?:turkey|china|polish|march|may|august|mercury|chad|apple|windows|word|excel|swift|rust|java|python|ruby|shell)$"
+)
+# Other words all in capitals, unless the whole sentence is.
+_ACRONYMS = re.compile(r"(?:US|IT|WHO|AIDS|LED|PIN|RAM|ICE|SAT|ACT|UN)$")
+# Milliwatt and megawatt, megabit and megabyte, metre and mega.
+_UNIT = re.compile(r"^[\d.,]*(?:[mM](?:[wWaAvVgGlLjJ]|[hH][zZ]|[pP][aA])h?|[kKmMgGtT]i?[bB](?:ps)?|[a-zA-Z])$")
 
 
-def normalise(utterance: str) -> str:
-    """The utterance without what cannot change its meaning: case, spaces, quotes' shapes, punctuation at its ends.
+def folded(utterance: str) -> str:
+    """The utterance in composed small letters, on one line, without the shapes of quotes and punctuation at its ends.
 
     Unicode is composed (NFC), not folded by compatibility: that would make `5²` the same as `52`.
     """
-    text = unicodedata.normalize("NFC", utterance).translate(_VARIANTS).casefold()
-    return " ".join(text.split()).strip(_ENDS)
+    return bare(_composed(_composed(utterance).translate(_VARIANTS).casefold()))
+
+
+def normalise(utterance: str) -> str:
+    """What an answer is stored by: the utterance without what cannot change its meaning.
+
+    Gone are case, spaces, quotes' shapes, punctuation at the ends, courtesy and hesitation. Case stays where it tells:
+    in code, addresses, units, and words that are others with a capital (`Turkey`, `US`). A text of several lines stays
+    as it is: it may be a program or a poem.
+    """
+    lines = unicodedata.normalize("NFC", utterance).strip()
+    if "\n" in lines:
+        return lines
+    text = _composed(lines).translate(_VARIANTS)
+    shouted = text.upper() == text
+    words = (_cased(word, before, shouted=shouted) for before, word in pairwise(("", *text.split())))
+    return plain(bare(_composed(" ".join(words))))
+
+
+def _cased(word: str, before: str, *, shouted: bool) -> str:
+    """`word` in small letters, or as it is written where that tells it from another."""
+    small = word.casefold()
+    core = word.strip(".,;:!?…\"'")
+    if word == small or not core:
+        return small
+    first = not before or before[-1] in ".?!…"
+    name = core.casefold()
+    if _CODE.search(core) or (_NAMES.match(name) and not (first and name in {"may", "march"})):
+        return word
+    if _ACRONYMS.match(core) and not shouted:
+        return word
+    if _UNIT.match(core) and (
+        core[0].isdigit() or before[-1:].isdigit() or (len(core) > 1 and not first and not shouted)
+    ):
+        return word
+    return small
+
+
+def _composed(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def cache_key(

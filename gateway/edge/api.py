@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
@@ -323,7 +324,8 @@ class Endpoint(Generic[Given]):
         """Checks the request and hands it to the handler. Raises GatewayError for what is wrong with it."""
         context = {"max_text": request.app[SETTINGS].server.max_text_characters}
         if self.has_body:
-            _query(request, Nothing, context)
+            if request.query_string:
+                _query(request, Nothing, context)
             given = await _body(request, self.takes, context)
         else:
             given = _query(request, self.takes, context)
@@ -418,22 +420,38 @@ async def read_body(request: web.Request, settings: Settings, *, images: bool = 
     A body that may hold `images` may be longer by `server.max_image_bytes`; see `wire.check_size`.
     """
     bound = settings.server.max_body_bytes + (settings.server.max_image_bytes if images else 0)
-    too_large = PayloadTooLarge(f"The body is over {bound} bytes.")
     if (request.content_length or 0) > bound:
-        raise too_large
+        raise _too_large(bound)
+    if request.content.is_eof():
+        # A small body comes with its head: there is nothing to wait for.
+        with _broken_off():
+            whole = request.content.read_nowait()
+        if len(whole) > bound:
+            raise _too_large(bound)
+        return whole
     pieces = bytearray()
     async for piece in body_pieces(request):
         pieces += piece
         if len(pieces) > bound:
-            raise too_large
+            raise _too_large(bound)
     return bytes(pieces)
+
+
+def _too_large(bound: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is over {bound} bytes.")
 
 
 async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
     """The body as it comes. Raises BadRequest where it breaks off or its encoding is not what it says."""
-    try:
+    with _broken_off():
         async for piece in request.content.iter_any():
             yield piece
+
+
+@contextmanager
+def _broken_off() -> Iterator[None]:
+    try:
+        yield
     except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:
         raise BadRequest("The body broke off, or is not encoded as its headers say.") from error
 

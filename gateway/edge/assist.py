@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from gateway.shapes import Entity
+from gateway.shapes import Entity, Things
 
 # Home Assistant's AI tasks hand over data to be worked on; their system prompt begins so.
 AI_TASK = "You are a Home Assistant expert and help users with their tasks."
@@ -48,7 +48,7 @@ class SystemPrompt:
     clock: tuple[str, ...]
     area: str | None
     floor: str | None
-    entities: tuple[Entity, ...]
+    entities: Things
     assist: bool
     task: bool
     said_by: Mapping[str, str]
@@ -111,11 +111,11 @@ def _take_extra(head: list[str], last_volatile: int) -> list[str]:
     return extra
 
 
-def _entities(head: str) -> tuple[Entity, ...]:
+def _entities(head: str) -> Things:
     """Exposed entities: a YAML list of `names`, `domain`, `areas` behind the heading, up to the first other line."""
     _, heading, rest = head.partition(STATIC_CONTEXT + "\n")
     if not heading:
-        return ()
+        return Things()
     block: list[str] = []
     for line in rest.split("\n"):
         if not line.startswith(("- ", "  ")):
@@ -124,10 +124,10 @@ def _entities(head: str) -> tuple[Entity, ...]:
     try:
         listed: Any = yaml.load("\n".join(block), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (safe)
     except yaml.YAMLError:
-        return ()
+        return Things()
     if not isinstance(listed, list):
-        return ()
-    return tuple(
+        return Things()
+    return Things(
         Entity(_split(item.get("names")), str(item.get("domain", "")), _split(item.get("areas")))
         for item in listed
         if isinstance(item, dict) and item.get("names")

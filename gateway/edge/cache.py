@@ -25,14 +25,37 @@ class StoredAnswers(Protocol):
         ...
 
 
+class LayerStats(Output):
+    entries: int
+    hits: int = Field(description="Fresh answers it gave since the start")
+
+
+class RedisStats(LayerStats):
+    available: bool = Field(description="Whether Redis answered just now; without it the next layer serves")
+
+
+class TableStats(LayerStats):
+    bytes: int = Field(description="Of questions and answers")
+    uses: int = Field(description="How often these answers were given, by any gateway and layer")
+
+
+class Layers(Output):
+    memory: LayerStats
+    redis: RedisStats | None = Field(default=None, description="Where REDIS_URL is set")
+    table: TableStats
+
+
 class Stats(Output):
-    hits: int
+    hits: int = Field(description="Answers given that were made in the memory as it is")
+    revalidated: int = Field(description="Answers given after a change of memory, the same prompt having been asked")
+    joined: int = Field(description="Turns that shared an answer under way")
     misses: int
     bypasses: dict[str, int] = Field(description="By reason")
     entries: int
     bytes: int
-    hit_rate: float = Field(description="Hits among hits and misses, 0 to 1")
-    model_seconds_saved: float = Field(description="What the model would have taken for the hits")
+    hit_rate: float = Field(description="Turns answered without a model of their own, among those and misses, 0 to 1")
+    model_seconds_saved: float = Field(description="What the model would have taken for hits and revalidated answers")
+    layers: Layers
 
 
 class Clearing(Input):

@@ -1,6 +1,7 @@
 """`POST /conversation`: a turn in the shape of Home Assistant's own conversation API, whole or as server-sent events.
 
-As events: any number of `delta` (`{"content": "..."}`), then one `reply` with the same object a whole answer is.
+As events: any number of `delta` (`{"content": "..."}`), then one `reply` with the same object a whole answer is; before
+them, for clients that ask, `queue` (`{"position": 2, "expected_seconds": 4.5}`) while the turn waits for the model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from gateway.edge.api import Input, Name, Output, Text
 from gateway.edge.keys import PIPELINE, SCOPE
+from gateway.edge.queueing import QueueStatus, to_json
 from gateway.edge.wire import cache_control
 from gateway.shapes import Delta, Reply, Turn
 
@@ -97,39 +99,51 @@ async def converse(request: web.Request, given: ConversationRequest) -> web.Stre
 
 
 async def _stream(request: web.Request, turn: Turn) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": EVENTS, "Cache-Control": "no-store"})
+    status = QueueStatus(request)
+    response = web.StreamResponse(headers={"Content-Type": EVENTS, "Cache-Control": "no-store", **status.headers})
     await response.prepare(request)
+    held = b""  # the last words go out with the reply
     async with aclosing(request.app[PIPELINE].run(turn)) as answer:
         async for piece in answer:
             if isinstance(piece, Reply):
-                await response.write(_event("reply", to_body(piece).model_dump_json().encode()))
-            elif isinstance(piece, Delta) and piece.content:
-                await response.write(_event("delta", orjson.dumps({"content": piece.content})))
-    await response.write_eof()
+                held += _event("reply", orjson.dumps(to_body(piece)))
+            elif piece.queue is not None:
+                if not status.hides(piece):
+                    held += _event("queue", orjson.dumps(to_json(piece.queue)))
+            elif piece.content:
+                held += _event("delta", orjson.dumps({"content": piece.content}))
+            if held and isinstance(piece, Delta) and piece.finish is None:
+                await response.write(held)
+                held = b""
+    await response.write_eof(held)
     return response
 
 
-def to_body(reply: Reply) -> ConversationReply:
-    """The reply in Home Assistant's shape, with the gateway's additions."""
+def to_body(reply: Reply) -> dict[str, Any]:
+    """The reply as a `ConversationReply` states it; made without one, which would take longer than the rest."""
     data: dict[str, Any] = {"targets": [], "success": [], "failed": []}
     kind = "action_done" if reply.intent else "query_answer"
     if reply.error is not None:
         kind, data = "error", {"code": "unknown"}
-    return ConversationReply(
-        response=Response(
-            speech=Speech(plain=Plain(speech=reply.text)), language=reply.language, response_type=kind, data=data
-        ),
-        conversation_id=reply.conversation_id,
-        continue_conversation=reply.text.rstrip().endswith(ASKS),
-        interaction_id=reply.interaction_id,
-        cache=str(reply.cache),
-        sources=[UsedSource(kind=s.kind, id=s.id, text=s.text, score=s.score) for s in reply.sources],
-        model=reply.model,
-        timings=dict(reply.timings),
-        intent=reply.intent,
-        without=list(reply.degraded),
-        error=TurnError(code=reply.error.code, message=reply.error.message) if reply.error is not None else None,
-    )
+    return {
+        "response": {
+            "speech": {"plain": {"speech": reply.text, "extra_data": None}},
+            "card": {},
+            "language": reply.language,
+            "response_type": kind,
+            "data": data,
+        },
+        "conversation_id": reply.conversation_id,
+        "continue_conversation": reply.text.rstrip().endswith(ASKS),
+        "interaction_id": reply.interaction_id,
+        "cache": str(reply.cache),
+        "sources": [{"kind": s.kind, "id": s.id, "text": s.text, "score": s.score} for s in reply.sources],
+        "model": reply.model,
+        "timings": dict(reply.timings),
+        "intent": reply.intent,
+        "without": list(reply.degraded),
+        "error": {"code": reply.error.code, "message": reply.error.message} if reply.error is not None else None,
+    }
 
 
 def _whole(reply: Reply) -> web.Response:
@@ -137,7 +151,7 @@ def _whole(reply: Reply) -> web.Response:
     if reply.error is not None and reply.error.retry_after is not None:
         headers["Retry-After"] = str(reply.error.retry_after)
     return web.Response(
-        body=to_body(reply).model_dump_json().encode(),
+        body=orjson.dumps(to_body(reply)),
         headers=headers,
     )
 

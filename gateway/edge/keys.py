@@ -11,8 +11,8 @@ from aiohttp import web
 if TYPE_CHECKING:
     from gateway.config import Settings
     from gateway.edge.cache import StoredAnswers
-    from gateway.llm.chat import ChatModel
     from gateway.llm.embedding import Embedder
+    from gateway.llm.fleet import Fleet
     from gateway.memory.knowledge import KnowledgeBase
     from gateway.memory.preferences import Preferences
     from gateway.metrics import Metrics
@@ -45,7 +45,7 @@ PREFERENCES: web.AppKey[Preferences] = web.AppKey("preferences")
 FEEDBACK: web.AppKey[Feedback] = web.AppKey("feedback")
 EXPORT: web.AppKey[Export] = web.AppKey("export")
 CACHE: web.AppKey[StoredAnswers] = web.AppKey("cache")
-CHAT: web.AppKey[ChatModel] = web.AppKey("chat")
+CHAT: web.AppKey[Fleet] = web.AppKey("chat")
 EMBEDDER: web.AppKey[Embedder] = web.AppKey("embedder")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")

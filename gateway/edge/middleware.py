@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import logging
+import os
 import re
-import secrets
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -44,6 +44,7 @@ LOG = logging.getLogger(__name__)
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that went away; nobody reads the response
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 TOKENS_REMEMBERED = 256
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TOKEN_FRESH_SECONDS = 5.0  # so soon a revoked token is refused
 TOKEN_KEPT_SECONDS = 3600.0  # how long a token known before is believed while the database is away
 
@@ -74,13 +75,13 @@ async def mark_response(request: web.Request, response: web.StreamResponse) -> N
 
 @web.middleware
 async def _identified(request: web.Request, handler: Handler) -> web.StreamResponse:
-    given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else secrets.token_hex(8)
+    given = request.headers.get("X-Request-Id")
+    request[REQUEST_ID] = given if given and _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
     response = await handler(request)
     resource = request.match_info.route.resource
     path = resource.canonical if resource else "unknown"
     if METRICS in request.app:
-        request.app[METRICS].requests.labels(path, str(response.status)).inc()
+        request.app[METRICS].requests_of(path, str(response.status)).inc()
     return response
 
 
@@ -184,7 +185,7 @@ def _guard(server: ServerSettings) -> Middleware:
     with an Origin that is not ours."""
     own_name = socket.gethostname().lower()
     named_by_household = {name.lower().rstrip(".") for name in server.allowed_hosts}
-    names = {"localhost", own_name, own_name.split(".")[0], *named_by_household}
+    names = frozenset({"localhost", own_name, own_name.split(".")[0], *named_by_household})
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -217,7 +218,8 @@ def _split_host(host: str) -> tuple[str, int | None] | None:
         return None
 
 
-def _known_host(host: str, names: set[str]) -> bool:
+@lru_cache(maxsize=64)
+def _known_host(host: str, names: frozenset[str]) -> bool:
     split = _split_host(host)
     if split is None or not split[0]:
         return False
@@ -322,7 +324,7 @@ def trusted(address: str, server: ServerSettings) -> bool:
     return bool(server.open_to_anyone) or _address_in(address, (*LOOPBACK, *server.trusted_networks))
 
 
-def in_networks(request: web.Request, networks: Sequence[str]) -> bool:
+def in_networks(request: web.Request, networks: tuple[str, ...]) -> bool:
     """Whether the client itself, and no proxy, asks from one of `networks` (CIDR)."""
     return not _proxied(request) and _address_in(request.remote or "", networks)
 
@@ -332,7 +334,8 @@ def _proxied(request: web.Request) -> bool:
     return "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
 
 
-def _address_in(address: str, networks: Sequence[str]) -> bool:
+@lru_cache(maxsize=256)
+def _address_in(address: str, networks: tuple[str, ...]) -> bool:
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -23,12 +23,12 @@ from aiohttp import web
 
 from gateway.edge.api import read_body
 from gateway.edge.assist import dissect
-from gateway.edge.keys import CHAT, PIPELINE, SETTINGS
+from gateway.edge.keys import PIPELINE, SETTINGS
+from gateway.edge.queueing import QueueStatus, to_json
 from gateway.edge.upstream import answered, as_the_others, behind
 from gateway.edge.wire import cache_control, check_size, is_voice_door, speaker
 from gateway.errors import BadRequest, ModelError
-from gateway.llm.chat import ChatModel
-from gateway.llm.ollama import OllamaChat
+from gateway.llm.fleet import Fleet
 from gateway.shapes import CacheControl, Delta, Message, Reply, Role, Scope, ToolCall, Turn
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ MODELS: web.AppKey[KnownModels] = web.AppKey("models")
 class KnownModels:
     """The models there are, as last heard: Home Assistant must see its model even while Ollama is away."""
 
-    def __init__(self, chat: ChatModel) -> None:
+    def __init__(self, chat: Fleet) -> None:
         self._chat = chat
         self._last: list[dict[str, Any]] = []
 
@@ -74,11 +74,11 @@ async def tags(request: web.Request) -> web.Response:
 
 async def version(request: web.Request) -> web.Response:
     """`GET /api/version`: that of the Ollama behind the gateway, where one answers."""
-    model = request.app[CHAT]
-    if isinstance(model, OllamaChat):
+    ollama = behind(request.app)
+    if ollama is not None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return _json({"version": await model.version()})
+                return _json({"version": await ollama.version()})
         except (ModelError, TimeoutError):
             pass  # what the gateway speaks is known without it
     return _json({"version": VERSION})
@@ -90,8 +90,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
     body = parse(data)
     check_size(body, len(data), request.app[SETTINGS].server)
     if not body.get("messages"):
-        if behind(request.app) is not None:
-            return await answered(request, as_the_others(request.app, body))
+        ollama = behind(request.app, body["model"])
+        if ollama is not None:
+            return await answered(request, as_the_others(request.app, body), ollama)
         return _json(_line(body["model"], "", done=True, extra={"done_reason": "load"}))
     body["model"], name = split_alias(body["model"])
     turn = from_chat(
@@ -113,21 +114,28 @@ async def chat(request: web.Request) -> web.StreamResponse:
 
 
 async def _stream(request: web.Request, turn: Turn) -> web.StreamResponse:
-    headers = {"Content-Type": NDJSON, "X-Interaction-Id": turn.interaction_id}
+    status = QueueStatus(request)
+    headers = {"Content-Type": NDJSON, "X-Interaction-Id": turn.interaction_id, **status.headers}
     response = web.StreamResponse(headers=headers)
+    held = b""  # the last words go out with the last line: a cached answer then takes one write, not three
     async with aclosing(request.app[PIPELINE].run(turn)) as answer:
         async for piece in answer:
+            if status.hides(piece):
+                continue
             if isinstance(piece, Reply) and piece.error is not None and not turn.voice:
                 if not response.prepared:
                     raise piece.error  # nothing was sent: the client gets its status
-                await response.write(orjson.dumps({"error": piece.error.message}) + b"\n")
+                held += orjson.dumps({"error": piece.error.message}) + b"\n"
                 break
             if not response.prepared:
                 await response.prepare(request)
             line = to_last_line(piece) if isinstance(piece, Reply) else to_line(turn, piece)
             if line is not None:
-                await response.write(orjson.dumps(line) + b"\n")
-    await response.write_eof()
+                held += orjson.dumps(line) + b"\n"
+            if held and isinstance(piece, Delta) and piece.finish is None:
+                await response.write(held)
+                held = b""
+    await response.write_eof(held)
     return response
 
 
@@ -149,7 +157,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
         raise BadRequest(f"invalid JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body should be a JSON object")
-    _check_values(body)
+    if b"\\u0000" in data or _nearly_too_deep(body):
+        _check_values(body)
     return body
 
 
@@ -272,6 +281,16 @@ def _to_message(message: Mapping[str, Any]) -> Message:
     )
 
 
+def _nearly_too_deep(body: Mapping[str, Any]) -> bool:
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH - 2):
+        held = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [inner for values in held for inner in values if type(inner) in (dict, list)]
+        if not level:
+            return False
+    return True
+
+
 def _check_values(body: Mapping[str, Any]) -> None:
     """PostgreSQL's text holds no NUL, and a value nested without end would not be written again."""
     level: list[tuple[str, Any]] = list(body.items())
@@ -297,7 +316,15 @@ def _check_values(body: Mapping[str, Any]) -> None:
 
 
 def to_line(turn: Turn, delta: Delta) -> dict[str, Any] | None:
-    """A delta's line; None for one that says nothing (its figures come with the last line)."""
+    """A delta's line; None for one that says nothing (its figures come with the last line).
+
+    Where a turn stands in the queue, for clients that ask, is a line without words:
+
+        {"model": "m", ..., "message": {"role": "assistant", "content": ""}, "done": false,
+         "queue": {"position": 2, "expected_seconds": 4.5}}
+    """
+    if delta.queue is not None:
+        return _line(turn.model or "", "", extra={"queue": to_json(delta.queue)})
     if not (delta.content or delta.thinking or delta.tool_calls):
         return None
     return _line(turn.model or "", delta.content, thinking=delta.thinking, tool_calls=delta.tool_calls)

@@ -5,7 +5,7 @@ not know is passed on as it is; without one the embedded models answer what they
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,10 +15,11 @@ from aiohttp import web
 from gateway.edge.api import body_pieces, read_body
 from gateway.edge.keys import CHAT, SETTINGS
 from gateway.edge.ollama import JSON, NDJSON, parse_object
-from gateway.edge.upstream import admitted, answered, as_the_others, behind, embedded_vectors, joined, pass_on, streams
+from gateway.edge.upstream import answered, as_the_others, behind, embedded_vectors, joined, pass_on, streams
 from gateway.edge.wire import check_size
 from gateway.errors import BadRequest, GatewayError, ModelNotFound, ModelRefused, NotFound
-from gateway.llm.ollama import same_model
+from gateway.llm.chat import ChatModel
+from gateway.llm.ollama import OllamaChat, same_model
 from gateway.shapes import ChatRequest, Message
 
 FOR_EVER = "2318-01-01T00:00:00Z"  # how long the embedded model stays loaded, as Ollama tells of keep_alive -1
@@ -44,19 +45,27 @@ async def generate(request: web.Request) -> web.StreamResponse:
     data = await read_body(request, request.app[SETTINGS], images=True)
     body = _named(data)
     check_size(body, len(data), request.app[SETTINGS].server)
-    async with AsyncExitStack() as stack:
-        if body.get("prompt"):
-            await stack.enter_async_context(admitted(request.app))
-        if behind(request.app) is None:
-            return await _streamed(request, body, _generated(request.app, body))
-        return await answered(request, as_the_others(request.app, body))
+    ollama = behind(request.app, body["model"])
+    if ollama is None:
+        _require(request.app, body["model"])
+    if not body.get("prompt"):
+        return await _generate(request, body, ollama)
+    async with request.app[CHAT].place(body["model"] if ollama is not None else "") as chat:
+        return await _generate(request, body, chat)
+
+
+async def _generate(request: web.Request, body: Mapping[str, Any], chat: ChatModel | None) -> web.StreamResponse:
+    if isinstance(chat, OllamaChat):
+        return await answered(request, as_the_others(request.app, body), chat)
+    return await _streamed(request, body, _generated(chat, body))
 
 
 async def pull(request: web.Request) -> web.StreamResponse:
     """`POST /api/pull`, with its progress. An embedded model is there already, whichever tag is asked for."""
     body = _named(await read_body(request, request.app[SETTINGS]))
-    if behind(request.app) is not None:
-        return await answered(request, body)
+    ollama = behind(request.app)
+    if ollama is not None:
+        return await answered(request, body, ollama)
     if not _is_embedded(request.app, body["model"]):
         return await _streamed(request, body, _not_pulled())
     return await _streamed(request, body, _at_once({"status": "pulling manifest"}, {"status": "success"}))
@@ -67,7 +76,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     data = await read_body(request, request.app[SETTINGS])
     body = _named(data)
     if behind(request.app) is not None:
-        return await pass_on(request, data)
+        return await pass_on(request, data, body["model"])
     entry = await _entry(request.app, body["model"])
     family = str(entry.get("details", {}).get("family", ""))
     return _json(
@@ -131,32 +140,31 @@ async def _embedded_elsewhere(request: web.Request, data: bytes, model: str) -> 
         if _is_embedded(request.app, model):
             raise ModelRefused("this model does not support embeddings", status=501)
         raise _unknown(model)
-    return await pass_on(request, data)
+    return await pass_on(request, data, model)
 
 
 # --- answered by the embedded model -------------------------------------------------------------------------------
 
 
-async def _generated(app: web.Application, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+async def _generated(chat: ChatModel | None, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     model = body["model"]
     prompt, system, images = body.get("prompt") or "", body.get("system") or "", body.get("images") or []
     if not isinstance(prompt, str) or not isinstance(system, str) or not isinstance(images, list):
         raise BadRequest("prompt and system should be strings, images a list of them")
     if any(body.get(name) for name in RAW):
         raise ModelRefused(f"{model} is asked by its own template alone")
-    _require(app, model)
-    if not prompt:
+    if not prompt or chat is None:
         yield {"model": model, "created_at": _now(), "response": "", "done": True, "done_reason": "load"}
         return
     question = Message("user", prompt, images=tuple(str(image) for image in images))
     request = ChatRequest(
         messages=(Message("system", system), question) if system else (question,),
-        model=app[CHAT].name,
+        model=chat.name,
         options=body.get("options") or {},
         format=body.get("format") or None,
         think=body.get("think"),
     )
-    async with aclosing(app[CHAT].stream(request)) as deltas:
+    async with aclosing(chat.stream(request)) as deltas:
         async for delta in deltas:
             if delta.content or delta.finish is None:
                 yield {"model": model, "created_at": _now(), "response": delta.content, "done": False}

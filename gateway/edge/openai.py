@@ -30,6 +30,7 @@ from aiohttp import web
 from gateway.edge.api import read_body
 from gateway.edge.keys import PIPELINE, SETTINGS
 from gateway.edge.ollama import MODELS, check_chat, from_chat, parse_object, said_by, split_alias
+from gateway.edge.queueing import QueueStatus, to_json
 from gateway.edge.upstream import check_texts, embedded_vectors, read_json
 from gateway.edge.wire import cache_control, check_size, is_voice_door, speaker
 from gateway.errors import BadRequest, GatewayError, ModelError, ModelNotFound
@@ -72,11 +73,15 @@ async def chat(request: web.Request) -> web.StreamResponse:
 
 
 async def _stream(request: web.Request, turn: Turn, *, with_usage: bool) -> web.StreamResponse:
+    status = QueueStatus(request)
     headers = {"Content-Type": EVENTS, "Cache-Control": "no-store", "X-Interaction-Id": turn.interaction_id}
+    headers |= status.headers
     response = web.StreamResponse(headers=headers)
     chunks = Chunks(turn, with_usage=with_usage)
     async with aclosing(request.app[PIPELINE].run(turn)) as answer:
         async for piece in answer:
+            if status.hides(piece):
+                continue
             failed = piece.error if isinstance(piece, Reply) and not turn.voice else None
             if failed is not None and not response.prepared:
                 raise failed  # nothing was sent: the client gets its status
@@ -358,12 +363,17 @@ class Chunks:
         }
 
     def of(self, piece: Delta | Reply) -> list[dict[str, Any]]:
-        """The chunks that say a delta, or that end the answer."""
+        """The chunks that say a delta, or that end the answer.
+
+        Where a turn stands in the queue, for clients that ask, is a chunk without choices, as the figures' is.
+        """
         if isinstance(piece, Reply):
             end = self._chunk({}, _finish_reason(piece))
             end |= {"interaction_id": piece.interaction_id, "cache": str(piece.cache)}
             figures = {**self._head, "choices": [], "usage": _usage(piece.usage)}
             return [*self._beginning(), end, *([figures] if self._with_usage else [])]
+        if piece.queue is not None:
+            return [*self._beginning(), {**self._head, "choices": [], "queue": to_json(piece.queue)}]
         said: dict[str, Any] = {}
         if piece.content:
             said["content"] = piece.content

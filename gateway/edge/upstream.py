@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -20,11 +20,8 @@ from gateway.errors import BadRequest, ModelError, ModelRefused, NotFound
 from gateway.llm.embedding import OllamaEmbedder
 from gateway.llm.lines import LONGEST_LINE_BYTES, Deadline, Patience, error_words, named, parse, refusal, to_json
 from gateway.llm.ollama import OllamaChat, keep_alive, same_model
-from gateway.llm.queue import AdmissionQueue
 
 log = logging.getLogger(__name__)
-
-QUEUE: web.AppKey[AdmissionQueue] = web.AppKey("queue")
 
 WHO = "Ollama"
 MOST_TEXTS = 2048  # to be embedded in one request
@@ -33,23 +30,19 @@ TO_OLLAMA = ("Accept", "Content-Type", "User-Agent")
 TO_CLIENT = ("Content-Length", "Content-Type", "Location", "Retry-After")
 
 
-def behind(app: web.Application) -> OllamaChat | None:
-    """The Ollama that answers, if it is one that does."""
-    chat = app.get(CHAT)
-    return chat if isinstance(chat, OllamaChat) else None
+def behind(app: web.Application, model: str = "") -> OllamaChat | None:
+    """The Ollama that answers, if it is one that does: of several, one that has `model`."""
+    fleet = app.get(CHAT)
+    return fleet.ollama(model) if fleet is not None else None
 
 
-def admitted(app: web.Application) -> AbstractAsyncContextManager[None]:
-    """A place at the model, waited for as a turn does. Raises QueueFull or QueueTimeout."""
-    return app[QUEUE].admitted(app[SETTINGS].llm.queue_seconds)
-
-
-async def ask(request: web.Request, body: bytes | AsyncIterable[bytes] | None) -> aiohttp.ClientResponse:
+async def ask(
+    request: web.Request, body: bytes | AsyncIterable[bytes] | None, ollama: OllamaChat | None
+) -> aiohttp.ClientResponse:
     """Ollama's response to the request with this body, its own body unread; `release()` it.
 
     Raises NotFound where no Ollama is behind the gateway, ModelUnavailable and ModelTimeout.
     """
-    ollama = behind(request.app)
     path = request.rel_url.raw_path_qs
     path = path[max(path.find("/api/"), 0) :]  # what stands before it is for the gateway
     if ollama is None:
@@ -61,9 +54,12 @@ async def ask(request: web.Request, body: bytes | AsyncIterable[bytes] | None) -
     return await ollama.proxy(request.method, path, body, headers)
 
 
-async def pass_on(request: web.Request, body: bytes | AsyncIterable[bytes] | None) -> web.StreamResponse:
-    """The same request asked of Ollama, and its answer: status and body as they are, piece by piece."""
-    answer = await ask(request, body)
+async def pass_on(
+    request: web.Request, body: bytes | AsyncIterable[bytes] | None, model: str = ""
+) -> web.StreamResponse:
+    """The same request asked of Ollama, and its answer: status and body as they are, piece by piece. Of several
+    Ollamas one is asked that has `model`."""
+    answer = await ask(request, body, behind(request.app, model))
     try:
         return await relay(request, answer)
     finally:
@@ -101,13 +97,13 @@ def as_the_others(app: web.Application, body: Mapping[str, Any]) -> dict[str, An
     }
 
 
-async def answered(request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
+async def answered(request: web.Request, body: Mapping[str, Any], ollama: OllamaChat) -> web.StreamResponse:
     """Ollama's answer to `body`: streamed as it comes, or put together for a client that does not stream.
 
     Ollama is asked to stream in either case: without, its first word comes with its last, and no bound on the wait
     could tell a long answer from none.
     """
-    answer = await ask(request, to_json({**body, "stream": True}))
+    answer = await ask(request, to_json({**body, "stream": True}), ollama)
     try:
         if streams(body):
             return await relay(request, answer)
@@ -192,7 +188,7 @@ def check_texts(texts: Sequence[Any], longest: int) -> None:
 
 async def read_json(app: web.Application, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Ollama's answer to a POST that is no stream. Raises ModelError and its subclasses with Ollama's words."""
-    ollama = behind(app)
+    ollama = behind(app, str(body.get("model") or ""))
     if ollama is None:
         raise NotFound("There is no Ollama behind this gateway.")
     answer = await ollama.proxy("POST", path, to_json(body), JSON)

@@ -55,7 +55,8 @@ async def speaker(request: web.Request, name: str | None) -> Scope:
 
 def cache_control(request: web.Request) -> CacheControl:
     """The request's `Cache-Control` (and its older sibling `Pragma`), as far as it concerns the response cache."""
-    asked = {part.strip().lower() for part in request.headers.get("Cache-Control", "").split(",")}
+    said = request.headers.get("Cache-Control")
+    asked = {part.strip().lower() for part in said.split(",")} if said else ()
     if "no-store" in asked:
         return CacheControl.NO_STORE
     if "no-cache" in asked or request.headers.get("Pragma", "").lower() == "no-cache":

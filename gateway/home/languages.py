@@ -30,6 +30,7 @@ class Language:
     words: frozenset[str]
 
 
+@lru_cache(maxsize=64)
 def known(language: str) -> str | None:
     """The code under which the package has `language` (`en-GB` is `en`, `pt-br` is `pt-BR`), or None."""
     wanted = language.replace("_", "-").casefold()

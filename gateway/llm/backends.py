@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import orjson
 
-from gateway.config import E5_DIMENSIONS, Settings
+from gateway.config import E5_DIMENSIONS, LlmServerSettings, Settings
 from gateway.errors import ModelError, SettingsError, StartError
 from gateway.llm.chat import ChatModel
 from gateway.llm.embedded import MODEL as EMBEDDED_MODEL
 from gateway.llm.embedded import EmbeddedChat
 from gateway.llm.embedded import installed as embedded_chat_installed
 from gateway.llm.embedding import E5_MODEL, E5Embedder, Embedder, OllamaEmbedder, e5_installed
+from gateway.llm.fleet import ChatServer
 from gateway.llm.ollama import OllamaChat, OllamaServer, same_model
 from gateway.shapes import Space
 
@@ -37,13 +40,19 @@ log = logging.getLogger(__name__)
 class Backends:
     """The models that serve, and what the household should know about the choice (`notes`, a sentence each)."""
 
-    chat: ChatModel
+    servers: Sequence[ChatServer]
     embedder: Embedder
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def chat(self) -> ChatModel:
+        """The first server's chat model: whose name and kind are told."""
+        return self.servers[0].chat
+
     async def close(self) -> None:
-        """Closes both models."""
-        await self.chat.close()
+        """Closes all of them."""
+        for server in self.servers:
+            await server.chat.close()
         await self.embedder.close()
 
 
@@ -84,41 +93,55 @@ class _Choice:
         self._progress = progress or _Tenths(say)
         self._notes: list[str] = []
         self._kept = _read(self._file)
-        self._present: list[str] | None = None  # the models of the Ollama that answers; None: none answers
+        self._found: dict[str, list[str] | None] = {}  # the models of each Ollama; None: it does not answer
+
+    @property
+    def _present(self) -> list[str] | None:
+        """The models of the Ollama that embeds, and that answers where no others are named."""
+        return self._found[self._settings.ollama_address]
 
     async def make(self) -> Backends:
-        address = self._settings.ollama.address
-        server = OllamaServer(address)
-        try:
-            self._present = await self._look(server)
-        finally:
-            await server.close()
+        address = self._settings.ollama_address
+        addresses = dict.fromkeys((address, *(server.url for server in self._settings.llm.servers)))
+        self._found = dict(zip(addresses, await asyncio.gather(*map(self._look, addresses)), strict=True))
         embedding = self._which_embedding()
         chat = self._which_chat()
-        if self._present is None and "ollama" in (chat, embedding):
-            self._notes.append(
-                f"Ollama at {address} does not answer yet; what needs it waits until it does"
-                + ("" if self._settings.ollama.explicit else " (LLM_BACKEND and EMBEDDING_BACKEND choose otherwise)")
-            )
+        named = [server.url for server in self._settings.llm.servers] if chat == "ollama" else []
+        if embedding == "ollama" or (chat == "ollama" and not named):
+            named.append(address)
+        for url in dict.fromkeys(named):
+            if self._found[url] is None:
+                self._notes.append(
+                    f"Ollama at {url} does not answer yet; what needs it waits until it does"
+                    + (
+                        ""
+                        if self._settings.ollama_explicit
+                        else " (LLM_BACKEND and EMBEDDING_BACKEND choose otherwise)"
+                    )
+                )
         async with AsyncExitStack() as opened:
             embedder = await self._embedder(embedding)
             opened.push_async_callback(embedder.close)
-            model = await self._chat(chat)
-            opened.push_async_callback(model.close)
-            _write(self._file, _Kept(chat=model.kind, embedding=embedding))
+            servers = await self._chat(chat)
+            for server in servers:
+                opened.push_async_callback(server.chat.close)
+            _write(self._file, _Kept(chat=servers[0].chat.kind, embedding=embedding))
             opened.pop_all()
-        return Backends(model, embedder, self._notes)
+        return Backends(servers, embedder, self._notes)
 
-    async def _look(self, server: OllamaServer) -> list[str] | None:
+    async def _look(self, address: str) -> list[str] | None:
         llm, embedding = self._settings.llm.backend, self._settings.embedding.backend
         if llm == "embedded" and embedding == "embedded":
             return None
+        server = OllamaServer(address)
         try:
             version = await server.version(PROBE_SECONDS)
             models = await server.models()
         except ModelError as error:
             log.debug("no Ollama: %s", error)
             return None
+        finally:
+            await server.close()
         self._say(f"found Ollama {version} at {server.url}")
         return [str(entry.get("model") or entry.get("name")) for entry in models]
 
@@ -126,13 +149,13 @@ class _Choice:
         backend = self._settings.llm.backend
         if backend != "auto":
             return backend
-        if self._settings.ollama.explicit or self._kept.chat == "ollama":
+        if self._settings.ollama_explicit or self._kept.chat == "ollama":
             return "ollama"
         if self._present is None:
             return "embedded"
         if self._kept.chat == "embedded":
             self._notes.append(
-                f"Ollama answers at {self._settings.ollama.address} now, and takes over from the embedded model"
+                f"Ollama answers at {self._settings.ollama_address} now, and takes over from the embedded model"
             )
         return "ollama"
 
@@ -148,7 +171,7 @@ class _Choice:
                     f"{self._settings.embedding.model}"
                 )
             return chosen
-        if self._settings.ollama.explicit:
+        if self._settings.ollama_explicit:
             return "ollama"
         if self._kept.embedding is not None:
             return self._kept.embedding
@@ -163,11 +186,11 @@ class _Choice:
                     f"model {E5_MODEL}: {E5_DIMENSIONS}"
                 )
             if not e5_installed():
-                raise _not_installed("embedding model", "EMBEDDING_BACKEND=ollama", self._settings.ollama.address)
+                raise _not_installed("embedding model", "EMBEDDING_BACKEND=ollama", self._settings.ollama_address)
             self._say(f"loading {E5_MODEL}")
             return await E5Embedder.load(embedding)
-        await self._fetch(embedding.model, "EMBEDDING_MODEL")
-        embedder = OllamaEmbedder(self._settings.ollama.address, embedding, self._settings.llm.keep_alive)
+        await self._fetch(embedding.model, "EMBEDDING_MODEL", self._settings.ollama_address)
+        embedder = OllamaEmbedder(self._settings.ollama_address, embedding, self._settings.llm.keep_alive)
         if self._present is not None:
             try:
                 await embedder.fit()
@@ -178,40 +201,70 @@ class _Choice:
                 raise
         return embedder
 
-    async def _chat(self, chosen: Chosen) -> ChatModel:
-        llm = self._settings.llm
+    async def _chat(self, chosen: Chosen) -> list[ChatServer]:
+        llm, address = self._settings.llm, self._settings.ollama_address
+        if chosen == "ollama" and llm.servers:
+            await self._fetch_for(llm.servers)
+            return [
+                ChatServer(OllamaChat(server.url, llm), _host(server.url), server.parallel, server.models)
+                for server in llm.servers
+            ]
         if chosen == "ollama":
             try:
-                await self._fetch(llm.model, "LLM_MODEL")
+                await self._fetch(llm.model, "LLM_MODEL", address)
             except StartError as error:
                 # The household that answered yesterday, embedded, still answers today.
-                if llm.backend == "ollama" or self._kept.chat != "embedded" or self._settings.ollama.explicit:
+                if llm.backend == "ollama" or self._kept.chat != "embedded" or self._settings.ollama_explicit:
                     raise
                 self._notes = [note for note in self._notes if "takes over" not in note]
                 self._notes.append(f"the embedded model goes on: {error.message}")
             else:
-                return OllamaChat(self._settings.ollama.address, llm)
+                return [ChatServer(OllamaChat(address, llm), _host(address), llm.parallel)]
         if not embedded_chat_installed():
-            raise _not_installed("language model", "LLM_BACKEND=ollama", self._settings.ollama.address)
+            raise _not_installed("language model", "LLM_BACKEND=ollama", address)
         self._notes.append(
             f"answers come from {EMBEDDED_MODEL}, a very small model that speaks English only, runs anywhere and "
             f"knows little; for a better one install Ollama (https://ollama.com) and start again"
         )
-        return await EmbeddedChat.load(llm, self._say)
+        return [ChatServer(await EmbeddedChat.load(llm, self._say), "embedded", llm.parallel)]
 
-    async def _fetch(self, model: str, variable: str) -> None:
-        """Fetches `model` where an Ollama answers that does not have it."""
-        if self._present is None or any(same_model(model, name) for name in self._present):
+    async def _fetch_for(self, servers: Sequence[LlmServerSettings]) -> None:
+        """Fetches what the servers are named for, and the household's own model where none of them has it."""
+        own = self._settings.llm.model
+        may_have = [
+            server for server in servers if not server.models or any(same_model(own, name) for name in server.models)
+        ]
+        if not may_have:
+            raise SettingsError(
+                f"LLM_MODEL (llm.model) is {own!r}; allowed with llm.servers: a model that one of them is named for"
+            )
+        for server in servers:
+            for model in server.models:
+                await self._fetch(model, "llm.servers", server.url)
+        for server in may_have:
+            there = self._found[server.url]
+            if there is None or any(same_model(own, name) for name in there):
+                return  # there, or perhaps where nobody answers yet
+        await self._fetch(own, "LLM_MODEL", may_have[0].url)
+
+    async def _fetch(self, model: str, variable: str, address: str) -> None:
+        """Fetches `model` where an Ollama answers at `address` that does not have it."""
+        present = self._found[address]
+        if present is None or any(same_model(model, name) for name in present):
             return
-        address = self._settings.ollama.address
         what_to_do = (
-            f"get it with: ollama pull {model}; or set {variable} to one it has: {', '.join(self._present) or 'none'}"
+            f"get it with: ollama pull {model}; or set {variable} to one it has: {', '.join(present) or 'none'}"
         )
         if not self._settings.ollama.pull:
             raise StartError(f"Ollama at {address} does not have {model} and ollama.pull is off; {what_to_do}")
         self._say(f"fetching {model} for Ollama")
         await _pull(address, model, self._progress, what_to_do)
-        self._present.append(model)
+        present.append(model)
+
+
+def _host(url: str) -> str:
+    """The server's name in figures and in words: without what may be a password."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 async def _pull(address: str, model: str, progress: Progress, what_to_do: str) -> None:

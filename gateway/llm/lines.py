@@ -57,10 +57,10 @@ class Deadline:
         self._ends = asyncio.get_running_loop().time() + patience.total
 
     @asynccontextmanager
-    async def within(self, seconds: float, what: str) -> AsyncIterator[None]:
-        """Raises ModelTimeout that says `what` did not happen when the block takes longer than `seconds`, or than is
-        left of the whole."""
-        ends = asyncio.get_running_loop().time() + seconds
+    async def within(self, seconds: float, what: str, *, since: float | None = None) -> AsyncIterator[None]:
+        """Raises ModelTimeout that says `what` did not happen when the block takes longer than `seconds` (from its
+        beginning, or from `since` by the loop's clock), or than is left of the whole."""
+        ends = (asyncio.get_running_loop().time() if since is None else since) + seconds
         whole = self._ends < ends and seconds != self._patience.total
         try:
             async with asyncio.timeout_at(min(ends, self._ends)):
@@ -92,19 +92,20 @@ async def post_lines(
     data = to_json(body)
     deadline = Deadline(patience, who)
     waiting, what = patience.first, "sent no first word"
+    since: float | None = asyncio.get_running_loop().time()  # one wait: for the answer's head and its first line
     async with named(who):
-        async with deadline.within(waiting, what):
+        async with deadline.within(waiting, what, since=since):
             response = await _ask(session, "POST", url, patience, data)
         try:
             if response.status != 200:
                 async with deadline.within(patience.between, "sent half an error"):
                     raise refusal(response.status, await response.content.read(), who, response.headers)
             while True:
-                async with deadline.within(waiting, what):
+                async with deadline.within(waiting, what, since=since):
                     line = await response.content.readline()
                 if not line:
                     return
-                waiting, what = patience.between, "fell silent in mid-answer: nothing more came"
+                waiting, what, since = patience.between, "fell silent in mid-answer: nothing more came", None
                 if line := line.strip():
                     yield line
         finally:

@@ -104,7 +104,10 @@ class KnowledgeBase:
         answered for a second. Raises JournalFull where that is full too.
         """
         away = hurry and self._epoch.current() is None
-        vector = None if away else await self._vector_of_document(new.content)
+        patience = self._settings.query_seconds if hurry else ONE_DOCUMENT_SECONDS
+        vector = None if away else await self._vector_of_document(new.content, patience)
+        # One for both ways: where PostgreSQL stored it and could not say so, the journal adds no second one.
+        reference = f"mem_{secrets.token_hex(16)}"
         if not away and await self._settled():
             try:
                 async with self._database.scoped(scope) as connection:
@@ -117,6 +120,7 @@ class KnowledgeBase:
                         member_id=new.member_id,
                         expires_at=new.expires_at,
                         pinned=new.pinned,
+                        reference=reference,
                     )
                     await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
             except StoreUnavailable as error:
@@ -124,7 +128,6 @@ class KnowledgeBase:
             else:
                 await self._changed(vector is None)
                 return entry
-        reference = f"mem_{secrets.token_hex(16)}"
         self._journal.append(
             {
                 "kind": "knowledge",
@@ -283,8 +286,8 @@ class KnowledgeBase:
             LOG.info("searching by words alone: %s", _why(error))
             return None
 
-    async def _vector_of_document(self, content: str) -> Vector | None:
-        return (await self._vectors_of_documents([content], ONE_DOCUMENT_SECONDS))[0]
+    async def _vector_of_document(self, content: str, seconds: float = ONE_DOCUMENT_SECONDS) -> Vector | None:
+        return (await self._vectors_of_documents([content], seconds))[0]
 
     async def _vectors_of_documents(
         self, contents: Sequence[str], seconds: float | None = None

@@ -50,9 +50,19 @@ async def get(connection: asyncpg.Connection, query_hash: str) -> CacheRow | Non
     return None if row is None else CacheRow(**row)
 
 
-async def put(connection: asyncpg.Connection, row: CacheRow, max_entries: int) -> None:
-    """Stores an answer in place of the one before; over `max_entries` the household's least recently used go."""
-    await connection.execute(
+async def put(
+    connection: asyncpg.Connection, rows: Sequence[CacheRow], generation: int, max_entries: int
+) -> bool:
+    """Stores answers in place of those before; over `max_entries` the household's least recently used go.
+
+    False, and nothing is stored, where answers were taken back since `generation`: these may be among them.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock_shared(answers_lock(current_household()))")
+    # A statement of its own: it sees what was committed while the lock was waited for.
+    current = await connection.fetchval("SELECT cache_generation FROM households WHERE id = current_household()")
+    if current != generation:
+        return False
+    await connection.executemany(
         """
         INSERT INTO response_cache
             (query_hash, query_text, response, memory_epoch, prompt_fingerprint, member_id, expires_at, metadata)
@@ -62,16 +72,40 @@ async def put(connection: asyncpg.Connection, row: CacheRow, max_entries: int) -
                 prompt_fingerprint = EXCLUDED.prompt_fingerprint, expires_at = EXCLUDED.expires_at,
                 metadata = EXCLUDED.metadata, hit_count = 0, created_at = now(), last_used_at = now()
         """,
-        row.query_hash,
-        row.query_text,
-        row.response,
-        row.memory_epoch,
-        row.prompt_fingerprint,
-        row.member_id,
-        row.expires_at,
-        row.metadata,
+        [
+            (
+                row.query_hash,
+                row.query_text,
+                row.response,
+                row.memory_epoch,
+                row.prompt_fingerprint,
+                row.member_id,
+                row.expires_at,
+                row.metadata,
+            )
+            for row in rows
+        ],
     )
     await connection.fetchval("SELECT trim_response_cache($1)", max_entries)
+    return True
+
+
+async def renew(connection: asyncpg.Connection, renewed: Sequence[tuple[str, str, int, datetime]]) -> None:
+    """Takes answers over into another memory epoch, each (hash, fingerprint, epoch, when it ends), where they are still
+    the answers to that prompt."""
+    await connection.execute(
+        """
+        UPDATE response_cache c
+        SET memory_epoch = renewed.epoch, expires_at = least(c.expires_at, renewed.ends)
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[])
+            AS renewed (query_hash, fingerprint, epoch, ends)
+        WHERE c.query_hash = renewed.query_hash AND c.prompt_fingerprint = renewed.fingerprint
+        """,
+        [query_hash for query_hash, _, _, _ in renewed],
+        [fingerprint for _, fingerprint, _, _ in renewed],
+        [epoch for _, _, epoch, _ in renewed],
+        [ends for _, _, _, ends in renewed],
+    )
 
 
 async def touch(connection: asyncpg.Connection, used: Sequence[tuple[str, int, datetime]]) -> None:
@@ -89,10 +123,14 @@ async def touch(connection: asyncpg.Connection, used: Sequence[tuple[str, int, d
     )
 
 
-async def delete(connection: asyncpg.Connection, query_hash: str) -> bool:
-    """Ends one answer; False when there is none in the scope."""
-    rows = await connection.fetch("DELETE FROM response_cache WHERE query_hash = $1 RETURNING 1", query_hash)
-    return bool(rows)
+async def take_back(
+    connection: asyncpg.Connection, *, query_hash: str | None = None, query_text: str | None = None
+) -> list[str]:
+    """Ends the answers in the scope to one request, or to these normalised words, for every gateway; their hashes."""
+    rows = await connection.fetch(
+        "SELECT take_back_answers($1, $2) AS query_hash", [query_hash] if query_hash else [], query_text
+    )
+    return [row["query_hash"] for row in rows]
 
 
 async def clear_expired(connection: asyncpg.Connection) -> int:
@@ -101,14 +139,8 @@ async def clear_expired(connection: asyncpg.Connection) -> int:
 
 
 async def clear_all(connection: asyncpg.Connection) -> int:
-    """Deletes every answer of the household; returns how many."""
+    """Ends every answer of the household, for every gateway; returns how many."""
     return int(await connection.fetchval("SELECT clear_response_cache(false)"))
-
-
-async def clear_query(connection: asyncpg.Connection, query_text: str) -> int:
-    """Deletes the answers in the scope to these normalised words; returns how many."""
-    rows = await connection.fetch("DELETE FROM response_cache WHERE query_text = $1 RETURNING 1", query_text)
-    return len(rows)
 
 
 async def stats(connection: asyncpg.Connection) -> CacheTotals:

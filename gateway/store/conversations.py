@@ -76,6 +76,20 @@ async def insert(connection: asyncpg.Connection, rows: Sequence[Said]) -> None:
     )
 
 
+async def mark_corrected(connection: asyncpg.Connection, turn_id: str, by: str) -> str | None:
+    """Notes that turn `by` called this turn's answer wrong; the cache key of that answer, where it has one."""
+    rows = await connection.fetch(
+        """
+        UPDATE conversations SET metadata = metadata || jsonb_build_object('corrected_by', $2::text)
+        WHERE turn_id = $1
+        RETURNING metadata ->> 'cache_key' AS cache_key
+        """,
+        turn_id,
+        by,
+    )
+    return next((row["cache_key"] for row in rows if row["cache_key"]), None)
+
+
 async def last_turns(connection: asyncpg.Connection, session_id: str, turns: int, since: datetime) -> list[PastTurn]:
     """The last `turns` turns of a session not before `since`, oldest first; unanswered ones have an empty answer."""
     rows = await connection.fetch(

@@ -1,7 +1,8 @@
 """Which state the household's memory is in, known without asking PostgreSQL each time.
 
-A cached answer may be given while the memory it was made of is unchanged. Two gateways may share a database and anyone
-may change a row with psql, so the epoch that counts is the database's own, read at most a second ago.
+A cached answer may be given while the memory it was made of is unchanged, and while nobody has taken it back. Two
+gateways may share a database and anyone may change a row with psql, so the moment that counts is the database's own,
+read at most a second ago.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import asyncpg
 
 from gateway.store import households
 from gateway.store.address import CONNECTION_ERRORS, Address
+from gateway.store.households import Moment
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "memory_epoch"
+EPOCH_CHANNEL, GENERATION_CHANNEL = "memory_epoch", "cache_generation"
 READ_SECONDS = 0.5
 CONFIRMED_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
@@ -35,17 +37,22 @@ class EpochWatch:
         self._household_id = household_id
         self._connection: asyncpg.Connection | None = None
         self._reading = asyncio.Lock()
-        self._epoch: int | None = None
-        self._announced = 0
+        self._moment: Moment | None = None
+        self._announced = Moment(0, 0)
         self._read_at = 0.0
         self._holds: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def current(self) -> int | None:
-        """The epoch; None while it is not known: unread for over a second, or held."""
+    def moment(self) -> Moment | None:
+        """The memory epoch and the generation of stored answers; None while they are not known: unread for over a
+        second, or held."""
         if self._holds or time.monotonic() - self._read_at > CONFIRMED_SECONDS:
             return None
-        return self._epoch
+        return self._moment
+
+    def current(self) -> int | None:
+        """The memory epoch; None while it is not known."""
+        return moment.epoch if (moment := self.moment()) is not None else None
 
     def hold(self, reason: str) -> None:
         """Memory has changed in a way that the database does not show yet: the epoch is unknown until `release`."""
@@ -113,7 +120,8 @@ class EpochWatch:
             },
         )
         try:
-            await connection.add_listener(CHANNEL, self._notified)
+            await connection.add_listener(EPOCH_CHANNEL, self._notified)
+            await connection.add_listener(GENERATION_CHANNEL, self._notified)
         except BaseException:
             connection.terminate()
             raise
@@ -124,9 +132,9 @@ class EpochWatch:
             self._forget()
             return
         asked_at = time.monotonic()  # what comes back is true of some moment after this one
-        self._announced = 0
+        self._announced = Moment(0, 0)
         try:
-            epoch = await households.epoch(self._connection)
+            moment = await households.moment(self._connection)
         except CONNECTION_ERRORS as error:
             log.info("the memory epoch is unknown until PostgreSQL answers again: %s", type(error).__name__)
             self._forget()
@@ -137,21 +145,26 @@ class EpochWatch:
             raise
         else:
             # A change announced while the answer was on its way is newer than the answer.
-            self._epoch = None if epoch is None else max(epoch, self._announced)
+            self._moment = None if moment is None else _newer(moment, self._announced)
             self._read_at = asked_at
 
-    def _notified(self, _connection: Any, _process: int, _channel: str, payload: str) -> None:
-        household, _, epoch = payload.partition(":")
-        if household == str(self._household_id) and epoch.isdigit():
-            self._announced = max(self._announced, int(epoch))
-            if self._epoch is not None:
-                self._epoch = max(self._epoch, self._announced)
+    def _notified(self, _connection: Any, _process: int, channel: str, payload: str) -> None:
+        household, _, moved = payload.partition(":")
+        if household == str(self._household_id) and moved.isdigit():
+            announced = Moment(int(moved), 0) if channel == EPOCH_CHANNEL else Moment(0, int(moved))
+            self._announced = _newer(self._announced, announced)
+            if self._moment is not None:
+                self._moment = _newer(self._moment, self._announced)
 
     def _forget(self) -> None:
-        self._epoch = None
+        self._moment = None
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(*CONNECTION_ERRORS):
                 await connection.close(timeout=CONFIRMED_SECONDS)
+
+
+def _newer(one: Moment, other: Moment) -> Moment:
+    return Moment(max(one.epoch, other.epoch), max(one.generation, other.generation))

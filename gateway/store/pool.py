@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # The client gives up this much after the server should have: for a server that is gone without a word.
 GRACE_SECONDS = 5.0
+# Whoever gives up in the middle (recall's time is over, a client left) does not wait longer than this to be let go.
+LETTING_GO_SECONDS = 0.25
 # What says that PostgreSQL, or this connection to it, is not in a state to answer now. The statement is not at fault.
 AWAY = (
     asyncpg.PostgresConnectionError,
@@ -89,18 +91,17 @@ class Database:
         is away or did not answer in time. Errors of the statements themselves pass as they are.
         """
         async with self._connection() as connection:
-            # The simple protocol takes both statements in one round trip; the values are integers.
-            await connection.execute(
-                f"BEGIN; SELECT set_config('app.household_id', '{scope.household_id:d}', true),"
-                f" set_config('app.member_id', '{'' if scope.member_id is None else int(scope.member_id)}', true)"
-            )
             try:
+                # The simple protocol takes both statements in one round trip; the values are integers.
+                await connection.execute(
+                    f"BEGIN; SELECT set_config('app.household_id', '{scope.household_id:d}', true),"
+                    f" set_config('app.member_id', '{'' if scope.member_id is None else int(scope.member_id)}', true)"
+                )
                 yield connection
             except BaseException:
                 # Releasing would roll back as well, and asyncpg would log it as a mistake of ours.
                 if not _is_gone(connection):
-                    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                        await connection.execute("ROLLBACK")
+                    await _roll_back(connection)
                 raise
             if await connection.execute("COMMIT") == "ROLLBACK":
                 raise RuntimeError("a statement failed, its error was swallowed, and so nothing was written")
@@ -167,7 +168,7 @@ class Database:
 
     async def _give_back(self, connection: asyncpg.Connection) -> None:
         try:
-            await self._pool.release(connection, timeout=CONNECT_SECONDS)
+            await self._pool.release(connection, timeout=LETTING_GO_SECONDS)
         except CONNECTION_ERRORS as error:
             # asyncpg has closed it by now and opens another when one is needed; what the caller did stands.
             log.debug("a database connection was dropped: %s", error)
@@ -195,6 +196,17 @@ def _is_gone(connection: asyncpg.Connection) -> bool:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:
         return True  # the pool has taken it back already
+
+
+async def _roll_back(connection: asyncpg.Connection) -> None:
+    try:
+        async with asyncio.timeout(LETTING_GO_SECONDS):
+            await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        connection.terminate()  # the server rolls back by itself, when it hears of it
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def _leave_transaction(connection: asyncpg.Connection) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.errors import NotFound, StoreUnavailable
 from gateway.shapes import INTERACTION_PREFIX, Scope
 from gateway.store import training as rows
-from gateway.store.journal import Journal
+from gateway.store.epoch import EpochWatch
+from gateway.store.journal import LOW_SCORE, Journal
 from gateway.store.pool import Database
 
 LOG = logging.getLogger(__name__)
 
-LOW_SCORE = 2  # and below: the answer was wrong, and is not given again
 OUR_TURN = re.compile(r"[0-9a-f]{32}")
 JOURNAL_SECONDS = 2.0  # how long feedback waits for its turn to be stored
 
@@ -30,14 +29,13 @@ class Recorded:
 
 
 class Feedback:
-    """Records scores. `on_low_score` ends what the cache holds of a turn that was scored 2 or less."""
+    """Records scores. A score of 2 or less takes the stored answer back: the database does so with the row (see
+    `migrations/002_cache_generation.sql`), and this gateway looks at once."""
 
-    def __init__(
-        self, database: Database, journal: Journal, on_low_score: Callable[[Scope, str], Awaitable[None]]
-    ) -> None:
+    def __init__(self, database: Database, journal: Journal, epoch: EpochWatch) -> None:
         self._database = database
         self._journal = journal
-        self._on_low_score = on_low_score
+        self._epoch = epoch
 
     async def record(self, scope: Scope, interaction_id: str, score: int, comment: str | None) -> Recorded:
         """Makes or updates the training row of a turn; with PostgreSQL away it is taken down in the journal.
@@ -75,5 +73,5 @@ class Feedback:
             )
             recorded = Recorded(created=False, stored=False)
         if score <= LOW_SCORE:
-            await self._on_low_score(scope, turn_id)
+            await self._epoch.refresh()
         return recorded

@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 from gateway.errors import GatewayError
 from gateway.memory.recall import Recalled
 from gateway.shapes import CacheOutcome, Delta, FinishReason, Message, Reply, ToolCall, Turn, Usage
+from gateway.store.households import Moment
 from gateway.turn.phrases import has_phrase, phrase
+
+ACTED = "acted"  # the reason why the cache was not asked: the gateway did itself what was said
 
 
 @dataclass
@@ -24,9 +27,9 @@ class Answer:
     history: tuple[Message, ...] = ()
     intent: str | None = None
     model: str = ""
-    cache: CacheOutcome = field(default_factory=lambda: CacheOutcome("bypass", "acted"))
+    cache: CacheOutcome = field(default_factory=lambda: CacheOutcome("bypass", ACTED))
     cache_key: str | None = None
-    epoch: int | None = None
+    moment: Moment | None = None
     recalled: Recalled = field(default_factory=Recalled)
     degraded: set[str] = field(default_factory=set)
     finish: FinishReason = "stop"
@@ -43,6 +46,26 @@ class Answer:
     def text(self) -> str:
         """What was said so far."""
         return "".join(self._text)
+
+    def for_all(self) -> Answer:
+        """An answer to the same question, for everyone who asks it at the same time."""
+        return Answer(
+            self.turn,
+            language=self.language,
+            conversation_id=self.conversation_id,
+            history=self.history,
+            model=self.model,
+            cache=self.cache,
+            cache_key=self.cache_key,
+            moment=self.moment,
+            degraded=set(self.degraded),
+        )
+
+    def adopt(self, drawn: Answer) -> None:
+        """Takes over what was found out where this answer was drawn for everyone."""
+        self.recalled, self.model, self.cache = drawn.recalled, drawn.model, drawn.cache
+        self.degraded |= drawn.degraded
+        self.timings = {**drawn.timings, **self.timings}
 
     def take(self, delta: Delta) -> None:
         """Adds a piece that was (or is about to be) given to the client."""

@@ -11,13 +11,14 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
 
 from gateway.config import RecallSettings
 from gateway.errors import StoreUnavailable
-from gateway.shapes import Message, Reply, Scope, Turn, new_turn_id
+from gateway.shapes import CacheControl, Message, Reply, Scope, Turn, new_turn_id
 from gateway.store import conversations as conversation_store
 from gateway.store.journal import Journal
 from gateway.store.pool import Database
@@ -37,6 +38,7 @@ class Conversations:
         self._journal = journal
         self._settings = settings
         self._chains: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._last: OrderedDict[str, str] = OrderedDict()
 
     def identify(self, turn: Turn) -> str:
         """The turn's conversation: the client's own id, else the one its history continues, else a new one."""
@@ -61,6 +63,14 @@ class Conversations:
         self._chains.move_to_end(chain)
         while len(self._chains) > MAX_CHAINS:
             self._chains.popitem(last=False)
+        self._last[reply.conversation_id] = reply.turn_id
+        self._last.move_to_end(reply.conversation_id)
+        while len(self._last) > MAX_CHAINS:
+            self._last.popitem(last=False)
+
+    def last(self, conversation_id: str) -> str | None:
+        """The id of the conversation's last turn that ended here, if it is not long ago."""
+        return self._last.get(conversation_id)
 
     async def history(self, turn: Turn, conversation_id: str) -> tuple[Message, ...]:
         """What was said before: the client's own history, else the logged turns. Raises StoreUnavailable."""
@@ -87,6 +97,17 @@ class Conversations:
             if user and assistant
             for message in (Message("user", user), Message("assistant", assistant))
         )
+
+
+def asked_again(turn: Turn, history: tuple[Message, ...]) -> tuple[Turn, tuple[Message, ...]]:
+    """The turn that asks the question before it anew, of the model, and what was said before that question; the same
+    turn where there was none."""
+    for place in range(len(history) - 1, -1, -1):
+        if (asked := history[place]).role == "user":
+            control = turn.cache_control if turn.cache_control is CacheControl.NO_STORE else CacheControl.NO_CACHE
+            again = replace(turn, utterance=asked.content, images=asked.images, cache_control=control)
+            return again, history[:place]
+    return turn, history
 
 
 def _said(history: Sequence[Message]) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 import mmap
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
@@ -15,6 +16,7 @@ from gateway.store.preferences import Preference
 
 log = logging.getLogger(__name__)
 
+TEXTS_REMEMBERED = 256  # what is said again is not classified again
 PREFERRED_KEY = "user.preferred_language"
 # The classifier's score of a text that tells it nothing ("ok"): every language gets the same.
 _NOTHING = -1e30
@@ -27,6 +29,7 @@ class Languages:
         """`folder` is where the classifier's table may be kept beside the data; without it it stays in memory."""
         self._languages = tuple(languages)
         self._identifier: LanguageIdentifier | None = None
+        self.detect = lru_cache(TEXTS_REMEMBERED)(self._detect)
         if len(self._languages) > 1:
             identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
             known = [language for language in self._languages if language in identifier.labels]
@@ -38,7 +41,7 @@ class Languages:
                     _map_table(identifier, folder)
                 self._identifier = identifier
 
-    def detect(self, text: str) -> str | None:
+    def _detect(self, text: str) -> str | None:
         """The household's language that `text` is in, or None where nothing in it tells."""
         if self._identifier is None:
             return None

@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from gateway.cache import law
+from gateway.cache.entry import Entry, entry_of
+from gateway.cache.flight import Flight, Flights
 from gateway.cache.key import cache_key, normalise
-from gateway.cache.responses import Entry, ResponseCache, entry_of
+from gateway.cache.responses import ResponseCache
 from gateway.config import Settings
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.llm.chat import ChatModel
-from gateway.llm.queue import AdmissionQueue
+from gateway.llm.fleet import Fleet
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall, Recalled
-from gateway.shapes import CacheControl, CacheOutcome, ChatRequest, Delta, Finish, Reply, Turn
+from gateway.shapes import CacheControl, CacheOutcome, ChatRequest, Delta, Finish, Priority, Reply, Turn
 from gateway.store.epoch import EpochWatch
+from gateway.store.households import Moment
 from gateway.store.preferences import Preference
 from gateway.turn import prompt
-from gateway.turn.answer import Answer
-from gateway.turn.conversations import Conversations
+from gateway.turn.again import asks_again, corrects
+from gateway.turn.answer import ACTED, Answer
+from gateway.turn.conversations import Conversations, asked_again
 from gateway.turn.language import Languages
 from gateway.turn.phrases import phrase
 from gateway.turn.record import Recorder
@@ -40,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Answers turns. Made once, of its steps; it keeps nothing of a turn."""
+    """Answers turns. Made once, of its steps; of a turn it keeps the answer under way, for those who ask the same."""
 
     def __init__(
         self,
@@ -54,8 +57,7 @@ class Pipeline:
         cache: ResponseCache,
         epoch: EpochWatch,
         recall: Recall,
-        queue: AdmissionQueue,
-        chat: ChatModel,
+        fleet: Fleet,
         warmer: Warmer,
         recorder: Recorder,
     ) -> None:
@@ -68,10 +70,10 @@ class Pipeline:
         self._cache = cache
         self._epoch = epoch
         self._recall = recall
-        self._queue = queue
-        self._chat = chat
+        self._fleet = fleet
         self._warmer = warmer
         self._recorder = recorder
+        self._flights: Flights[Answer] = Flights()
 
     async def run(self, turn: Turn) -> AsyncGenerator[Delta | Reply, None]:
         """Yields the answer's deltas as they come and, once the turn is recorded, the whole `Reply`.
@@ -98,9 +100,9 @@ class Pipeline:
                 yield last
         except (GeneratorExit, asyncio.CancelledError):
             answer.finish = "cut_off"
-            self._record(answer)
+            self._record(turn, answer)
             raise
-        yield self._record(answer)
+        yield self._record(turn, answer)
 
     @staticmethod
     def _last_words(answer: Answer) -> str | None:
@@ -112,9 +114,9 @@ class Pipeline:
         return phrase(answer.language, _instead_of_nothing(answer.turn))
 
     async def _steps(self, answer: Answer) -> AsyncGenerator[Delta, None]:
-        turn = answer.turn
         with answer.step("understand"):
             preferences = await self._situate(answer)
+            turn = answer.turn
             act = await self._understanding(turn, answer.language, preferences)
         if act is not None:
             answer.intent, answer.language = act.intent, act.language
@@ -123,23 +125,82 @@ class Pipeline:
 
         with answer.step("cache"):
             stored = await self._stored(answer)
-        if stored is not None:
+        if stored is not None and answer.cache.outcome == "hit":
             yield Delta(stored.text, stored.thinking, finish=Finish("stop", stored.usage))
             return
 
-        answer.epoch = self._epoch.current()  # before the recall: what is read may be newer than this, never older
-        with answer.step("recall"):
-            answer.recalled = Recalled() if turn.task else await self._recall(turn.scope, turn.utterance)
-        request = self._prompt(answer)
-        async with aclosing(self._ask(answer, request)) as deltas:
+        async with aclosing(self._together(answer, stored)) as deltas:
             async for delta in deltas:
                 yield delta
-        self._keep(answer, request)
+
+    async def _together(self, answer: Answer, stored: Entry | None) -> AsyncGenerator[Delta, None]:
+        """The answer, drawn once for everyone who asks the same meanwhile. `stored` is a candidate for it."""
+        name = self._flight_name(answer)
+        flight = self._flights.find(name) if name is not None else None
+        if flight is not None:
+            async with aclosing(self._joined(answer, flight)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            if answer.cache.outcome == "joined":
+                return
+        if name is None or flight is not None:
+            async with aclosing(self._answered(answer, stored)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            return
+        shared = answer.for_all()
+        flight = self._flights.start(name, shared, self._drawn(shared, stored))
+        try:
+            async with flight.following() as deltas:
+                async for delta in deltas:
+                    yield delta
+        finally:
+            answer.adopt(shared)
+
+    def _flight_name(self, answer: Answer) -> tuple[str, Moment] | None:
+        """What only the very same question has, asked in the same memory; None where nobody may share the answer."""
+        # Read before the recall: what is recalled may be newer than this, never older.
+        answer.moment = self._epoch.moment()
+        if answer.cache_key is None or answer.moment is None or answer.turn.cache_control is not CacheControl.DEFAULT:
+            return None
+        return answer.cache_key, answer.moment
+
+    @staticmethod
+    async def _joined(answer: Answer, flight: Flight[Answer]) -> AsyncGenerator[Delta, None]:
+        """The answer that is under way, unless it turns to a tool: what is done for one is not done for another."""
+        answer.cache = CacheOutcome("joined")
+        async with flight.following() as deltas:
+            async for delta in deltas:
+                if delta.tool_calls:
+                    answer.cache = CacheOutcome("miss")
+                    return
+                yield delta
+        answer.recalled, answer.model = flight.shared.recalled, flight.shared.model
+        answer.degraded |= flight.shared.degraded
+
+    async def _drawn(self, shared: Answer, stored: Entry | None) -> AsyncGenerator[Delta, None]:
+        async with aclosing(self._answered(shared, stored)) as deltas:
+            async for delta in deltas:
+                shared.take(delta)
+                yield delta
+
+    async def _answered(self, answer: Answer, stored: Entry | None) -> AsyncGenerator[Delta, None]:
+        """The model's answer; or `stored`, where it was the answer to the very prompt that would be asked now."""
+        turn = answer.turn
+        with answer.step("recall"):
+            answer.recalled = Recalled() if turn.task else await self._recall(turn.scope, turn.utterance)
+        if stored is not None and self._stands(answer, stored):
+            yield Delta(stored.text, stored.thinking, finish=Finish("stop", stored.usage))
+            return
+        async with aclosing(self._ask(answer, self._prompt(answer, turn))) as deltas:
+            async for delta in deltas:
+                yield delta
+        self._keep(answer)
 
     async def _situate(self, answer: Answer) -> Sequence[Preference]:
         """The conversation, what was said in it, the language, the model; returns what the speaker prefers."""
         turn = answer.turn
-        answer.model = turn.model or self._chat.name
+        answer.model = turn.model or self._fleet.name
         answer.conversation_id = self._conversations.identify(turn)
         answer.history = turn.history
         preferences: Sequence[Preference] = ()
@@ -151,7 +212,18 @@ class Pipeline:
         except (StoreUnavailable, TimeoutError):
             answer.degraded.add("memory")
         answer.language = self._languages.of(turn, answer.history, preferences)
+        self._heed(answer)
         return preferences
+
+    def _heed(self, answer: Answer) -> None:
+        """"Ask again" is the question before it, asked anew; "no, that's wrong" takes the answer before it back."""
+        turn = answer.turn
+        if asks_again(turn.utterance, answer.language):
+            answer.turn, answer.history = asked_again(turn, answer.history)
+            return
+        wrong = self._conversations.last(answer.conversation_id)
+        if wrong is not None and not turn.continuation and corrects(turn.utterance, answer.language):
+            self._recorder.correct(turn, wrong)
 
     async def _stored(self, answer: Answer) -> Entry | None:
         """The cached answer, if this turn may have one."""
@@ -172,62 +244,84 @@ class Pipeline:
             )
             if turn.cache_control is CacheControl.NO_CACHE:
                 reason = "no-cache"
-            elif self._epoch.current() is None:
+            elif (moment := self._epoch.moment()) is None:
                 reason = "epoch-unknown"
             else:
-                entry = await self._cache.lookup(turn.scope, answer.cache_key)
-        if entry is not None:
+                entry = await self._cache.lookup(turn.scope, answer.cache_key, moment)
+        answer.cache = CacheOutcome("bypass", reason) if reason else CacheOutcome("miss")
+        if entry is not None and entry.moment == self._epoch.moment():
             answer.cache = CacheOutcome("hit")
             answer.model = entry.model
             answer.recalled = Recalled(entry.sources)
-        else:
-            answer.cache = CacheOutcome("bypass", reason) if reason else CacheOutcome("miss")
-        self._cache.count(turn.scope, answer.cache.outcome, answer.cache.reason)
         return entry
 
-    def _prompt(self, answer: Answer) -> ChatRequest:
-        turn = answer.turn
-        if turn.voice and self._chat.kind == "embedded":
+    def _stands(self, answer: Answer, stored: Entry) -> bool:
+        """Whether `stored`, of another memory epoch, answers the very prompt that would be asked now; it is taken over
+        then."""
+        recalled = answer.recalled
+        if answer.moment is None or answer.moment.generation != stored.moment.generation:
+            return False
+        if not recalled.complete or answer.degraded or stored.fingerprint != self._fingerprint(answer):
+            return False
+        if not self._cache.renew(stored, answer.moment, recalled.next_expiry):
+            return False
+        answer.cache, answer.model = CacheOutcome("revalidated"), stored.model
+        return True
+
+    def _fingerprint(self, answer: Answer) -> str:
+        """Of the prompt without its clock: what may be cached does not depend on it, and the date is in the key."""
+        return prompt.fingerprint(self._prompt(answer, replace(answer.turn, clock=())))
+
+    def _prompt(self, answer: Answer, turn: Turn) -> ChatRequest:
+        if turn.voice and self._fleet.kind == "embedded":
             # Home Assistant offers its tools with every turn; the embedded model knows none and answers without.
             turn = replace(turn, tools=())
         return prompt.build(
             turn,
             model=answer.model,
-            head=self._head(answer.turn),
+            head=self._head(turn),
             history=answer.history,
             recalled=answer.recalled,
             language=answer.language,
-            say_language=not answer.turn.head and answer.turn.edge in PLAIN_EDGES,
+            say_language=not turn.head and turn.edge in PLAIN_EDGES,
         )
 
     async def _ask(self, answer: Answer, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        """The model's own stream, once it is this turn's turn."""
-        async with AsyncExitStack() as stack:
-            with answer.step("queue"):
-                await self._warmer.interrupt()
-                await stack.enter_async_context(self._queue.admitted(self._settings.llm.queue_seconds))
-            self._warmer.seen(request)
-            with answer.step("model"):
-                async for delta in await stack.enter_async_context(aclosing(self._stream(answer.turn, request))):
+        """The model's own stream, once it is this turn's turn; until then where it stands in the queue."""
+        waited = False
+        with ExitStack() as step:
+            step.enter_context(answer.step("queue"))
+            async with aclosing(self._stream(answer.turn, request)) as deltas:
+                async for delta in deltas:
+                    if delta.queue is not None and delta.queue.position == 0:
+                        step.close()
+                        step.enter_context(answer.step("model"))
+                        self._warmer.seen(request)
+                        if not waited:
+                            continue  # that it has its place is news for who was told otherwise
+                    waited = delta.queue is not None
                     yield delta
 
     def _stream(self, turn: Turn, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """The model's deltas, held to the tools that were offered, and made speakable for a voice."""
+        llm, priority = self._settings.llm, _priority(turn)
+        # Who speaks is not left waiting in silence for as long as who writes.
+        seconds = min(llm.voice_queue_seconds, llm.queue_seconds) if turn.voice else llm.queue_seconds
         # A client that asked for JSON does not want its answer read as a tool call.
         in_text = turn.request.get("format") is None
-        deltas = mended(self._chat.stream(request), turn.tools, in_text=in_text, voice=turn.voice)
+        asked = self._fleet.ask(request, priority=priority, seconds=seconds)
+        deltas = mended(asked, turn.tools, in_text=in_text, voice=turn.voice)
         return spoken(deltas) if turn.voice and in_text else deltas
 
-    def _keep(self, answer: Answer, request: ChatRequest) -> None:
+    def _keep(self, answer: Answer) -> None:
         """Stores the answer where the law allows it."""
         ttl = self._settings.cache.ttl_seconds
-        reply = answer.reply()
-        if answer.cache_key is None or answer.epoch is None:
+        if answer.cache_key is None or answer.moment is None:
             return
+        reply = answer.reply()
         if law.why_not_store(
-            answer.turn, reply, recall_complete=answer.recalled.complete, epoch=answer.epoch, ttl_seconds=ttl
+            answer.turn, reply, recall_complete=answer.recalled.complete, epoch=answer.moment.epoch, ttl_seconds=ttl
         ):
-            answer.cache_key = None
             return
         expires_at = datetime.now(UTC) + timedelta(seconds=ttl)
         if answer.recalled.next_expiry is not None:
@@ -238,17 +332,20 @@ class Pipeline:
                 answer.turn.scope,
                 key=answer.cache_key,
                 query=normalise(answer.turn.utterance),
-                epoch=answer.epoch,
-                fingerprint=prompt.fingerprint(request),
+                moment=answer.moment,
+                fingerprint=self._fingerprint(answer),
                 expires_at=expires_at,
                 model_seconds=answer.timings["model"] / 1000,
             )
         )
 
-    def _record(self, answer: Answer) -> Reply:
+    def _record(self, turn: Turn, answer: Answer) -> Reply:
+        """Records the turn as it was said."""
         reply = answer.reply()
-        self._conversations.follow(answer.turn, reply)
-        self._recorder(answer.turn, reply, started=answer.started, cache_key=answer.cache_key)
+        self._conversations.follow(turn, reply)
+        self._recorder(turn, reply, started=answer.started, cache_key=answer.cache_key)
+        if answer.cache.reason != ACTED:
+            self._cache.count(turn.scope, answer.cache)
         return reply
 
     def _head(self, turn: Turn) -> str:
@@ -262,3 +359,10 @@ def _instead_of_nothing(turn: Turn) -> str:
     if not results:
         return "empty"
     return "failed" if any(failed(result) for result in results) else "done"
+
+
+def _priority(turn: Turn) -> Priority:
+    """How urgent the turn is at the model."""
+    if turn.voice:
+        return Priority.VOICE
+    return Priority.AUTOMATION if turn.task else Priority.CHAT

@@ -31,18 +31,36 @@ class Recorder:
         self._measure(turn, reply)
         self._tell(turn, reply)
 
+    def correct(self, turn: Turn, wrong: str) -> None:
+        """Journals that in `turn` the answer of the turn `wrong` was called wrong."""
+        try:
+            self._journal.append(
+                {
+                    "kind": "correction",
+                    "household_id": turn.scope.household_id,
+                    "member_id": turn.scope.member_id,
+                    "turn_id": wrong,
+                    "by": turn.id,
+                }
+            )
+        except JournalFull as error:
+            log.error("the correction of turn %s is not recorded: %s", wrong, error.message)
+
     def _measure(self, turn: Turn, reply: Reply) -> None:
-        self._metrics.turns.labels(turn.edge, _outcome(reply)).inc()
+        self._metrics.turns_of(turn.edge, _outcome(reply)).inc()
         for step, milliseconds in reply.timings.items():
             if step == "total":
-                self._metrics.turn_seconds.labels(turn.edge).observe(milliseconds / 1000)
+                self._metrics.turn_seconds_of(turn.edge).observe(milliseconds / 1000)
             else:
-                self._metrics.step_seconds.labels(step).observe(milliseconds / 1000)
+                self._metrics.step_seconds_of(step).observe(milliseconds / 1000)
         if reply.cache.outcome not in ("hit", "revalidated", "joined"):
             self._metrics.tokens.labels("prompt").inc(reply.usage.prompt_tokens)
             self._metrics.tokens.labels("completion").inc(reply.usage.completion_tokens)
 
     def _tell(self, turn: Turn, reply: Reply) -> None:
+        level = logging.WARNING if reply.error is not None else logging.INFO
+        if not log.isEnabledFor(level):
+            return
         fields: dict[str, Any] = {
             "turn": turn.interaction_id,
             "edge": turn.edge,
@@ -64,7 +82,7 @@ class Recorder:
             fields["error"] = reply.error.message
         if self._words:
             fields |= {"utterance": turn.utterance, "reply": reply.text}
-        log.log(logging.WARNING if reply.error is not None else logging.INFO, "turn", extra={"fields": fields})
+        log.log(level, "turn", extra={"fields": fields})
 
 
 def _outcome(reply: Reply) -> str:

@@ -238,6 +238,9 @@ async def spoken(deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, N
     speech = Speech()
     async with aclosing(deltas):
         async for delta in deltas:
+            if delta.queue is not None:
+                yield delta
+                continue
             content = speech.feed(delta.content)
             if delta.finish is not None or delta.tool_calls:
                 content += speech.end()

@@ -111,6 +111,9 @@ async def mended(
     called = False
     async with aclosing(deltas):
         async for delta in deltas:
+            if delta.queue is not None:
+                yield delta
+                continue
             content = delta.content
             calls = [call for one in delta.tool_calls if (call := offered.call(one.name, one.arguments)) is not None]
             if text is not None:

@@ -140,10 +140,13 @@ def _with_aliases(turn: Turn, preferences: Iterable[Preference]) -> tuple[Turn, 
     """What the household calls things: alias to name. One that stands for an entity id makes that a thing at home:
     Home Assistant finds things by their ids as well, and says so where there is none."""
     aliases: dict[str, str] = {}
-    known = {name.casefold() for entity in turn.entities for name in entity.names}
     more: list[Entity] = []
-    for wish in preferences:
-        if not wish.key.startswith(commands.ALIAS_PREFIX) or not isinstance(wish.value, dict):
+    given = [
+        wish for wish in preferences if wish.key.startswith(commands.ALIAS_PREFIX) and isinstance(wish.value, dict)
+    ]
+    known = {name.casefold() for entity in turn.entities for name in entity.names} if given else set()
+    for wish in given:
+        if not isinstance(wish.value, dict):
             continue
         alias = wish.value.get("alias") or wish.key.removeprefix(commands.ALIAS_PREFIX).replace("_", " ")
         name, entity_id = wish.value.get("name"), wish.value.get("entity_id")

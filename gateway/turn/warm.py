@@ -1,8 +1,8 @@
 """Warming: the model reads the head of the prompt while nobody waits, so that a turn need not wait for it.
 
 What a model has read stays in its memory until something else is read, or until `keep_alive` runs out. So the head last
-seen from each client is read again at the start, when it has changed, and before it would be forgotten. A turn that
-arrives ends the warming at once.
+seen from each client is read again at the start, when it has changed, and before it would be forgotten. It is work for
+the background: a turn that would have to wait for it ends it at once.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import ModelError
-from gateway.llm.chat import ChatModel
-from gateway.llm.queue import AdmissionQueue
-from gateway.shapes import ChatRequest, Message
+from gateway.errors import ModelError, Preempted, Unavailable
+from gateway.llm.fleet import Fleet
+from gateway.shapes import ChatRequest, Message, Priority
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +49,8 @@ class Head:
 class Warmer:
     """Remembers heads in `file`, and has them read. `start` and `close` bracket its task."""
 
-    def __init__(self, chat: ChatModel, queue: AdmissionQueue, file: Path, keep_alive: str) -> None:
-        self._chat = chat
-        self._queue = queue
+    def __init__(self, fleet: Fleet, file: Path, keep_alive: str) -> None:
+        self._fleet = fleet
         self._file = file
         self._keep_seconds = seconds_of(keep_alive)
         self._heads: OrderedDict[tuple[str, str], Head] = OrderedDict()
@@ -60,7 +58,6 @@ class Warmer:
         self._changed = asyncio.Event()
         self._last_turn = 0.0
         self._rest_until = 0.0
-        self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -70,7 +67,6 @@ class Warmer:
 
     async def close(self) -> None:
         """Ends."""
-        await self.interrupt()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -93,26 +89,13 @@ class Warmer:
         if known != head:
             self._save()
 
-    async def interrupt(self) -> None:
-        """A turn has arrived: what is being read is left at once."""
-        self._last_turn = time.monotonic()
-        if self._reading is not None and not self._reading.done():
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-
     async def _run(self) -> None:
         while True:
             due = [head for client, head in self._heads.items() if self._is_due(client, head)]
-            quiet = (
-                time.monotonic() - self._last_turn >= IDLE_SECONDS
-                and time.monotonic() >= self._rest_until
-                and not self._queue.active
-                and not self._queue.waiting
-            )
-            if due and quiet:
+            now = time.monotonic()
+            if due and now - self._last_turn >= IDLE_SECONDS and now >= self._rest_until:
                 # The one used last is read last: a model with one place keeps no other.
-                self._reading = asyncio.create_task(self._read(due[0]), name="reading a head")
-                await asyncio.gather(self._reading, return_exceptions=True)
+                await self._read(due[0])
             await asyncio.sleep(IDLE_SECONDS / 2)
 
     def _is_due(self, client: tuple[str, str], head: Head) -> bool:
@@ -131,9 +114,15 @@ class Warmer:
             think=False if head.request.think else head.request.think,
         )
         try:
-            async with asyncio.timeout(MOST_SECONDS), aclosing(self._chat.stream(request)) as deltas:
+            # No waiting for a place: when one comes free somebody has just been answered, and may go on to speak.
+            asked = self._fleet.ask(request, priority=Priority.BACKGROUND, seconds=0)
+            async with asyncio.timeout(MOST_SECONDS), aclosing(asked) as deltas:
                 async for _ in deltas:
                     pass
+        except Preempted:
+            self._last_turn = time.monotonic()
+        except Unavailable:
+            log.debug("a head is not warmed: turns are answered")
         except (ModelError, TimeoutError) as error:
             log.debug("a head was not warmed: %s", error)
             self._rest_until = time.monotonic() + REST_SECONDS

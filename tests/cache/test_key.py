@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cache.key import cache_key, normalise
+from gateway.cache.key import cache_key, folded, normalise
 from gateway.shapes import Message, Scope, ToolCall, Turn
 
 TURN = Turn(scope=Scope(1), utterance="What is the capital of France?", edge="ollama", head="Be brief.")
@@ -32,6 +32,12 @@ def key(turn: Turn = TURN, **changed: Any) -> str:
         "  What   is the capital\tof France ?!",
         "WHAT IS THE CAPITAL OF FRANCE?",
         "«What is the capital of France?»",
+        "Please, what is the capital of France?",
+        "What is the capital of France, please?",
+        "what is the capital of france please",
+        "Hey, um, what is the capital of France? Thanks a lot!",
+        "Okay, what is the capital of France? Thank you very much.",
+        "Excuse me, what is the capital of France?",
     ],
 )
 def test_the_same_question_in_other_clothes_has_the_same_key(said: str) -> None:
@@ -50,10 +56,76 @@ def test_the_same_question_in_other_clothes_has_the_same_key(said: str) -> None:
         ("la côte", "la cote"),
         ("sąd", "sad"),
         ("-5 plus 3", "5 plus 3"),
+        (".5 plus 3", "5 plus 3"),
+        ("what is 5!", "what is 5"),
+        ("what is 5 !", "what is 5"),
+        ("what is n!", "what is n"),
+        ("how long is 5'", 'how long is 5"'),
+        ("what is the meaning of ?", "what is the meaning of !"),
+        ("What is the population of the US?", "What is the population of us?"),
+        ("Who made Turkey?", "Who made turkey?"),
+        ("How many mW are there?", "How many MW are there?"),
+        ("what is 5 m in feet", "what is 5 M in feet"),
+        ("What does `Split` do?", "What does `split` do?"),
+        ("Where is bit.ly/aB?", "Where is bit.ly/ab?"),
+        ("if a:\n  b\nc", "if a:\n  b\n  c"),
+        ("how do you spell please", "how do you spell"),
+        ("How do you say please, please?", "How do you say please?"),
+        ("whom did the king please", "whom did the king"),
+        ("can you swim", "you swim"),
+        ("can you tell red from green", "tell red from green"),
+        ("hello world in Python", "world in Python"),
+        ("hey jude by whom", "jude by whom"),
+        ("where do I put the please", "where do I put the"),
+        ("que veut dire merci", "que veut dire"),
+        ("jak się pisze proszę", "jak się pisze"),
+        ("no, why is the sky blue", "why is the sky blue"),
+        ("nie, dlaczego niebo jest niebieskie", "dlaczego niebo jest niebieskie"),
     ],
 )
 def test_other_words_have_another_key(one: str, other: str) -> None:
     assert key(replace(TURN, utterance=one)) != key(replace(TURN, utterance=other))
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("Can you tell me who wrote Hamlet?", "tell me who wrote hamlet"),
+        ("Could you please explain gravity, please?", "explain gravity"),
+        ("So, well, what is gravity?", "what is gravity"),
+        ("WHAT IS THE POPULATION OF THE US", "what is the population of the us"),
+        ("S'il te plaît, quelle est la capitale de la France ?", "quelle est la capitale de la france"),
+        (
+            "Bonjour, euh, quelle est la capitale de la France, s'il vous plaît ? Merci !",
+            "quelle est la capitale de la france",
+        ),
+        ("Est-ce que tu peux m'expliquer la gravité, stp", "m'expliquer la gravité"),
+        ("Hej, jaka jest stolica Polski, proszę?", "jaka jest stolica polski"),
+        ("Czy mógłbyś mi wyjaśnić grawitację? Dziękuję bardzo!", "mi wyjaśnić grawitację"),
+        ("Dzień dobry, yyy, kto napisał Lalkę?", "kto napisał lalkę"),
+    ],
+)
+def test_courtesy_is_taken_off_in_each_language(said: str, asked: str) -> None:
+    assert normalise(said) == asked
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "how do you say thank you, thanks",
+        "what does s'il te plaît mean",
+        "Comment dit-on merci, s'il te plaît",
+        "Jak jest proszę po angielsku, proszę",
+        "who is it please",
+        "please please me",
+        "explain please",
+        "is it good for me",
+        "ok computer by whom",
+        "do as you please",
+    ],
+)
+def test_what_may_be_meant_stays(said: str) -> None:
+    assert normalise(said) == folded(said)
 
 
 @pytest.mark.parametrize(

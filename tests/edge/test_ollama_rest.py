@@ -14,7 +14,7 @@ import pytest
 
 from gateway.app import listening, open_gateway
 from gateway.config import EmbeddingSettings, LlmSettings, PostgresSettings, ServerSettings, Settings
-from gateway.edge.upstream import QUEUE
+from gateway.edge.keys import CHAT
 from gateway.store.address import Address
 from tests.house import House
 from tests.scripted_model import CUT, HANG, Answer, ErrorLine
@@ -70,7 +70,7 @@ async def test_generate_waits_its_turn_and_ends_with_its_client(house: House) ->
     async with house.client.post("/api/generate", json={"model": MODEL, "prompt": "A story"}) as response:
         assert b"Once" in await response.content.readline()
         turn = asyncio.create_task(house.say("What is the capital of France?"))
-        while house.gateway.application[QUEUE].waiting == 0:
+        while house.gateway.application[CHAT].queue.waiting == 0:
             await asyncio.sleep(0.01)
         assert house.model.chats == []
         response.close()

@@ -158,6 +158,78 @@ async def test_named_backends_are_taken(tmp_path: Path, at_default: ScriptedMode
         assert kinds(made) == ("ollama", "ollama")
 
 
+# --- several servers
+
+
+@pytest.fixture
+async def further_model() -> AsyncIterator[ScriptedModel]:
+    """A second Ollama."""
+    async with ScriptedModel() as model:
+        yield model
+
+
+async def test_named_servers_are_taken_and_the_first_of_them_embeds(
+    tmp_path: Path, scripted_model: ScriptedModel, further_model: ScriptedModel, at_default: ScriptedModel
+) -> None:
+    servers = [{"url": further_model.url, "parallel": 2}, {"url": scripted_model.url, "models": ["mistral"]}]
+    scripted_model.models.append("mistral:latest")
+    said: list[str] = []
+    async with chosen(tmp_path, said=said, llm={"servers": servers}) as made:
+        assert kinds(made) == ("ollama", "ollama")
+        assert [server.name for server in made.servers] == [
+            url.removeprefix("http://") for url in (further_model.url, scripted_model.url)
+        ]
+        assert [(server.parallel, server.models) for server in made.servers] == [(2, ()), (1, ("mistral",))]
+        await made.embedder.query("Hi")
+        assert (len(further_model.seen("/api/embed")), scripted_model.seen("/api/embed")) == (2, [])
+    assert {line.split()[-1] for line in said} == {further_model.url, scripted_model.url}
+
+
+async def test_what_a_server_is_named_for_is_fetched_there(
+    tmp_path: Path, scripted_model: ScriptedModel, further_model: ScriptedModel
+) -> None:
+    scripted_model.models.remove("qwen3:4b-instruct")
+    servers = [{"url": scripted_model.url, "models": ["all-minilm"]}, {"url": further_model.url}]
+    async with chosen(tmp_path, llm={"servers": servers}):
+        # The household's own model is at the second server.
+        assert "qwen3:4b-instruct" not in scripted_model.models
+        assert "all-minilm:latest" in scripted_model.models
+
+
+async def test_the_households_own_model_is_fetched_where_none_has_it(
+    tmp_path: Path, scripted_model: ScriptedModel, further_model: ScriptedModel
+) -> None:
+    for model in (scripted_model, further_model):
+        model.models.remove("qwen3:4b-instruct")
+    servers = [{"url": scripted_model.url}, {"url": further_model.url}]
+    async with chosen(tmp_path, llm={"servers": servers}):
+        assert "qwen3:4b-instruct" in scripted_model.models
+        assert "qwen3:4b-instruct" not in further_model.models
+
+
+async def test_a_named_server_that_is_away_is_noted_and_taken(
+    tmp_path: Path, scripted_model: ScriptedModel, nobody: str
+) -> None:
+    servers = [{"url": scripted_model.url}, {"url": nobody}]
+    async with chosen(tmp_path, llm={"servers": servers}) as made:
+        assert len(made.servers) == 2
+        assert made.notes == [f"Ollama at {nobody} does not answer yet; what needs it waits until it does"]
+
+
+async def test_servers_that_are_named_for_other_models_cannot_serve(
+    tmp_path: Path, scripted_model: ScriptedModel
+) -> None:
+    servers = [{"url": scripted_model.url, "models": ["mistral"]}]
+    with pytest.raises(SettingsError, match=r"LLM_MODEL .* allowed with llm\.servers"):
+        await choose(settings(llm={"servers": servers}), tmp_path, None, lambda words: None)
+
+
+async def test_what_may_be_a_password_is_no_part_of_a_servers_name(tmp_path: Path, nobody: str) -> None:
+    servers = [{"url": nobody.replace("//", "//me:sesame@")}]
+    async with chosen(tmp_path, llm={"servers": servers}, embedding={"backend": "embedded"}) as made:
+        assert made.servers[0].name == nobody.removeprefix("http://")
+
+
 # --- models that are missing
 
 

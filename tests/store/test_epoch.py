@@ -72,7 +72,7 @@ STAYS: dict[str, Change] = {
     "the same space": lambda c, i: vectors.use_space(c, SPACE),
     "nothing found": lambda c, i: c.execute("DELETE FROM knowledge WHERE false"),
     "a turn": lambda c, i: conversations.insert(c, [conversations.Said("t", "s", None, "user", "hi", None, None, NOW)]),
-    "a cached answer": lambda c, i: cache.put(c, cache.CacheRow("h", "q", "r", 1), 10),
+    "a cached answer": lambda c, i: cache.put(c, [cache.CacheRow("h", "q", "r", 1)], 1, 10),
     "feedback": lambda c, i: training.upsert_feedback(c, "turn", 5),
     "reading": lambda c, i: knowledge.nearest(c, space_id=i.space, embedding=vector(1, 0, 0), limit=1),
 }
@@ -103,9 +103,9 @@ async def ids(database: Database, scope: Scope, member: Scope) -> Ids:
 
 async def epoch(database: Database, scope: Scope) -> int:
     async with database.scoped(scope) as connection:
-        found = await households.epoch(connection)
+        found = await households.moment(connection)
     assert found is not None
-    return found
+    return found.epoch
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ async def watch(address: Address, household_id: int) -> AsyncIterator[EpochWatch
 async def write(database: Database, scope: Scope) -> int:
     async with database.scoped(scope) as connection:
         await knowledge.insert(connection, content="x")
-        found = await households.epoch(connection)
+        found = await households.moment(connection)
     assert found is not None
-    return found
+    return found.epoch
 
 
 async def test_the_watch_knows_it_at_once_and_follows_others(
@@ -174,7 +174,7 @@ async def test_a_change_is_announced(address: Address, database: Database, scope
     await watch._connect()
     await watch.refresh()
     written = await write(database, scope)
-    await until(lambda: watch._epoch == written)
+    await until(lambda: watch._moment is not None and watch._moment.epoch == written)
     await watch.close()
 
 

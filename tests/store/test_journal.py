@@ -16,7 +16,7 @@ import asyncpg
 import orjson
 import pytest
 
-from gateway.errors import JournalFull, StartError, StoreUnavailable
+from gateway.errors import JournalFull, StartError, StoreUnavailable, Unavailable
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
 from gateway.store import conversations, journal, knowledge, preferences, training
@@ -241,7 +241,9 @@ async def test_files_roll_over_and_go(
     assert await started.flush(LONG)
     assert await turn_ids(database, scope) == [f"turn-{number}" for number in range(40)]
     left = list((tmp_path / "journal").glob("0*.jsonl"))
-    assert [(file.name, file.stat().st_size) for file in left] == [(files[-1].name, 0)]
+    # A new one, and empty: what was said does not stay here once it may be forgotten there.
+    assert [file.stat().st_size for file in left] == [0]
+    assert left[0].name > files[-1].name
 
 
 async def test_the_next_start_goes_on(
@@ -264,7 +266,18 @@ async def test_the_next_start_goes_on(
     assert await turn_ids(database, scope) == [f"turn-{number}" for number in range(20)]
 
 
-@pytest.mark.parametrize("position", [b"", b"garbage", b"00000009 00000000000000000000\n", b"00000001 9999999999\n"])
+@pytest.mark.parametrize(
+    "position",
+    [
+        b"",
+        b"garbage",
+        b"two words\n",
+        b"00000009 00000000000000000000\n",
+        b"00000009 0000000000",  # torn
+        b"00000009 00000000000000000007\n",  # in the middle of a line
+        b"00000001 9999999999\n",
+    ],
+)
 @pytest.mark.parametrize("torn", [b"", b'{"kind":"turn","user":"cut o'])
 async def test_what_a_crash_leaves(
     tmp_path: Path, database: Database, scope: Scope, position: bytes, torn: bytes
@@ -288,6 +301,133 @@ async def test_killed_between_emptying_and_noting_it(tmp_path: Path, database: D
     await one.start()
     one.append(turn(1, scope))
     await one.close()
+    assert await turn_ids(database, scope) == ["turn-1"]
+
+
+async def test_a_power_cut_that_took_drained_lines_takes_no_later_ones(
+    tmp_path: Path, switch: Switch, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The position is behind the file's end then; once the file has grown past it, it must not be believed."""
+    monkeypatch.setattr(journal, "CLOSE_SECONDS", 0.01)
+    (tmp_path / "00000001.jsonl").write_bytes(b"")
+    (tmp_path / "position").write_bytes(b"00000001 00000000000000000300\n")
+    switch.away = True
+    one = Journal(tmp_path, switch, BOUND, Metrics())  # type: ignore[arg-type]
+    for number in range(3):
+        one.append(turn(number, scope))
+    await one.close()
+    switch.away = False
+    another = Journal(tmp_path, switch, BOUND, Metrics())  # type: ignore[arg-type]
+    await another.start()
+    assert await another.flush(LONG)
+    await another.close()
+    assert await turn_ids(database, scope) == ["turn-0", "turn-1", "turn-2"]
+
+
+async def test_a_full_disk_at_a_new_file(
+    started: Journal, switch: Switch, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file is gone on with once there is room; nobody who speaks meets more than JournalFull."""
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
+    switch.away = True
+    started.append(turn(1, scope))
+    real = os.open
+
+    def full(path: Any, flags: int, *more: Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(28, "No space left on device")
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", full)
+    for _ in range(2):
+        with pytest.raises(JournalFull, match="the disk is full"):
+            started.append(turn(2, scope))
+    with pytest.raises(Unavailable, match="cannot be written down"):
+        await started.check()
+    monkeypatch.setattr(os, "open", real)
+    started.append(turn(3, scope))
+    switch.away = False
+    assert await started.flush(LONG)
+    await started.check()
+    assert await turn_ids(database, scope) == ["turn-1", "turn-3"]
+
+
+async def test_half_a_character_is_no_reason_to_lose_a_turn(started: Journal, database: Database, scope: Scope) -> None:
+    started.append(turn(1, scope, user="caf\ud83d", metadata={"tokens": 10**30}))
+    assert await started.flush(LONG)
+    async with database.scoped(scope) as connection:
+        user, _ = await conversations.turn(connection, "turn-1")
+    assert user.content == "caf?"
+
+
+async def test_how_much_waits_and_since_when(
+    tmp_path: Path, switch: Switch, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "CLOSE_SECONDS", 0.01)
+    switch.away = True
+    metrics = Metrics()
+    one = Journal(tmp_path, switch, BOUND, metrics)  # type: ignore[arg-type]
+    await one.check()
+    assert one.waiting_seconds == 0
+    one.append(turn(1, scope, done_at="2026-01-01T10:00:02+00:00"))
+    await one.check()  # for a moment everything waits
+    await one.close()
+
+    metrics = Metrics()
+    another = Journal(tmp_path, switch, BOUND, metrics)  # type: ignore[arg-type]
+    another.append(turn(2, scope))
+    with pytest.raises(Unavailable) as told:
+        await another.check()
+    assert told.value.message.startswith(f"2 records ({another.bytes_waiting} bytes) wait for PostgreSQL")
+    assert told.value.message.endswith("since 2026-01-01 10:00:02 UTC")
+    [age] = [line for line in metrics.render().decode().splitlines() if line.startswith("gateway_journal_oldest_")]
+    assert float(age.split()[1]) > 1_000_000
+    switch.away = False
+    await another.start()
+    assert await another.flush(LONG)
+    await another.check()
+    assert "gateway_journal_oldest_seconds 0.0" in metrics.render().decode()
+    await another.close()
+
+
+async def test_what_cannot_be_noted_is_tried_again_and_set_aside_once(
+    tmp_path: Path, started: Journal, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tried = os.pwrite, 0
+
+    def unwell(*arguments: Any) -> int:
+        nonlocal tried
+        tried += 1
+        if tried < 4:
+            raise OSError(5, "Input/output error")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", unwell)
+    started.append({"kind": "dance", "household_id": scope.household_id})
+    started.append(turn(1, scope))
+    assert await started.flush(LONG)
+    assert tried >= 4
+    assert (tmp_path / "journal" / "rejected.jsonl").read_bytes().count(b"\n") == 1
+    assert await turn_ids(database, scope) == ["turn-1"]
+
+
+async def test_a_mistake_of_ours_does_not_end_the_draining(
+    started: Journal,
+    database: Database,
+    scope: Scope,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    real = journal.write
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(journal, "write", broken)
+    started.append(turn(1, scope))
+    await until(lambda: "a mistake" in caplog.text)
+    monkeypatch.setattr(journal, "write", real)
+    assert await started.flush(LONG)
     assert await turn_ids(database, scope) == ["turn-1"]
 
 
@@ -390,7 +530,7 @@ async def test_the_epoch_is_unknown_while_memory_waits(
         switch.away = False
         assert await one.flush(LONG)
         await watch.refresh()
-        assert watch.current() == 3
+        assert (watch.current() or 0) > 1
         await one.close()
 
 
@@ -405,7 +545,7 @@ async def test_a_journal_that_holds_memory_holds_the_epoch_from_the_start(
         await one.start()
         await one.close()
         await watch.refresh()
-        assert watch.current() == 2
+        assert (watch.current() or 0) > 1
 
 
 WRITER = """

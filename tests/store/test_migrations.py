@@ -169,7 +169,7 @@ async def test_an_owner_who_is_no_superuser(postgres: Address) -> None:
     database = await Database.open(address, PostgresSettings(pool_size=2), Metrics())
     async with database.scoped(Scope(household)) as connection:
         await knowledge.insert(connection, content="The bins go out on Tuesday")
-        assert await connection.fetchval("SELECT memory_epoch FROM households") == 2
+        assert await connection.fetchval("SELECT memory_epoch FROM households") > 1
         assert await knowledge.matching(connection, query="bins", limit=5)
         assert await cache.clear_all(connection) == 0
     await database.close()

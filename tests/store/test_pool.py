@@ -27,9 +27,9 @@ async def test_who_asks(database: Database, scope: Scope) -> None:
     async with database.scoped(scope) as connection:
         assert await connection.fetchval("SELECT current_user") == "ai_gateway"
         assert await connection.fetchval("SHOW statement_timeout") == "1s"
-        assert await households.epoch(connection) == 1
+        assert await households.moment(connection) == (1, 1)
     async with database.unscoped() as connection:
-        assert await households.epoch(connection) is None
+        assert await households.moment(connection) is None
     await database.check()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Conflict
 from gateway.shapes import Scope, Space
-from gateway.store import cache, conversations, knowledge, members, preferences, training, vectors
+from gateway.store import cache, conversations, households, knowledge, members, preferences, training, vectors
 from gateway.store.cache import CacheRow
 from gateway.store.conversations import Said
 from gateway.store.knowledge import NewKnowledge
@@ -358,7 +360,7 @@ async def test_a_cached_answer(database: Database, member: Scope) -> None:
     row = CacheRow("h", "when", "Tuesday", 7, "print", member.member_id, FUTURE, {"model": "m"})
     async with database.scoped(member) as connection:
         assert await cache.get(connection, "h") is None
-        await cache.put(connection, row, 10)
+        assert await cache.put(connection, [row], 1, 10)
         await cache.touch(connection, [("h", 2, FUTURE), ("unknown", 1, NOW)])
         await cache.touch(connection, [("h", 1, PAST)])
         kept = await cache.get(connection, "h")
@@ -366,16 +368,73 @@ async def test_a_cached_answer(database: Database, member: Scope) -> None:
         assert (kept.response, kept.memory_epoch, kept.prompt_fingerprint) == ("Tuesday", 7, "print")
         assert (kept.hit_count, kept.last_used_at, kept.metadata) == (3, FUTURE, {"model": "m"})
         assert await cache.stats(connection) == (1, len("when") + len("Tuesday"), 3)
-        await cache.put(connection, row, 10)
+        assert await cache.put(connection, [row], 1, 10)
         assert await cache.stats(connection) == (1, 11, 0)
-        assert await cache.delete(connection, "h")
-        assert not await cache.delete(connection, "h")
+        ends = FUTURE - timedelta(minutes=1)
+        await cache.renew(connection, [("h", "another prompt", 9, PAST), ("h", "print", 8, ends)])
+        kept = await cache.get(connection, "h")
+        assert kept is not None
+        assert (kept.memory_epoch, kept.expires_at) == (8, ends)
+        assert await cache.take_back(connection, query_hash="h") == ["h"]
+        assert await cache.take_back(connection, query_hash="h") == []
+
+
+async def test_what_is_taken_back_does_not_come_back_from_a_gateway_that_did_not_know(
+    database: Database, scope: Scope
+) -> None:
+    async with database.scoped(scope) as connection:
+        before = await households.moment(connection)
+        assert before is not None
+        assert await cache.put(connection, [CacheRow("h", "q", "r", 1)], before.generation, 10)
+        assert await cache.take_back(connection, query_hash="h") == ["h"]
+        assert not await cache.put(connection, [CacheRow("h", "q", "r", 1)], before.generation, 10)
+        after = await households.moment(connection)
+        assert after is not None
+        assert after.epoch == before.epoch
+        assert await cache.get(connection, "h") is None
+        assert await cache.put(connection, [CacheRow("h", "q", "r", 1)], after.generation, 10)
+
+
+async def test_an_answer_on_its_way_into_the_table_is_taken_back_too(database: Database, scope: Scope) -> None:
+    """The one who takes back waits for the one who writes, and then sees what was written."""
+    written, seen = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        async with database.scoped(scope) as connection:
+            assert await cache.put(connection, [CacheRow("h", "q", "r", 1)], 1, 10)
+            written.set()
+            await seen.wait()
+
+    async def take_back() -> list[str]:
+        await written.wait()
+        async with database.scoped(scope) as connection:
+            asyncio.get_running_loop().call_later(0.1, seen.set)
+            return await cache.take_back(connection, query_hash="h")
+
+    _, gone = await asyncio.gather(write(), take_back())
+    assert gone == ["h"]
+    async with database.scoped(scope) as connection:
+        assert await cache.get(connection, "h") is None
+
+
+@pytest.mark.parametrize("score,there", [(1, False), (2, False), (3, True)])
+async def test_a_low_score_takes_the_answer_back(database: Database, scope: Scope, score: int, there: bool) -> None:
+    async with database.scoped(scope) as connection:
+        await cache.put(connection, [CacheRow("h", "q", "r", 1), CacheRow("other", "q2", "r", 1)], 1, 10)
+        rows = [replace(row, metadata={"cache_key": "h"}) for row in said("t", NOW)]
+        await conversations.insert(connection, rows)
+        await training.upsert_feedback(connection, "t", score)
+        assert (await cache.get(connection, "h") is not None) is there
+        assert await cache.get(connection, "other") is not None
+        moment = await households.moment(connection)
+        assert moment is not None
+        assert (moment.generation == 1) is there
 
 
 async def test_the_least_recently_used_answer_leaves_first(database: Database, scope: Scope) -> None:
     for n in range(5):
         async with database.scoped(scope) as connection:
-            await cache.put(connection, CacheRow(f"h{n}", "q", "r", 1), 3)
+            await cache.put(connection, [CacheRow(f"h{n}", "q", "r", 1)], 1, 3)
             if n == 2:
                 await cache.touch(connection, [("h0", 1, FUTURE)])
     async with database.scoped(scope) as connection:
@@ -385,11 +444,11 @@ async def test_the_least_recently_used_answer_leaves_first(database: Database, s
 async def test_clearing(database: Database, scope: Scope) -> None:
     async with database.scoped(scope) as connection:
         for n, expires_at in enumerate((PAST, FUTURE, None, None)):
-            await cache.put(connection, CacheRow(f"h{n}", f"q{n}", "r", 1, expires_at=expires_at), 10)
+            await cache.put(connection, [CacheRow(f"h{n}", f"q{n}", "r", 1, expires_at=expires_at)], 1, 10)
         assert await cache.get(connection, "h0") is None
         assert await cache.clear_expired(connection) == 1
-        assert await cache.clear_query(connection, "q1") == 1
-        assert await cache.clear_query(connection, "q1") == 0
+        assert await cache.take_back(connection, query_text="q1") == ["h1"]
+        assert await cache.take_back(connection, query_text="q1") == []
         assert await cache.clear_all(connection) == 2
         assert await cache.stats(connection) == (0, 0, 0)
 
