@@ -43,6 +43,7 @@ from gateway.store.pool import Database
 from gateway.store.server import EmbeddedServer
 from gateway.training.export import Export
 from gateway.training.feedback import Feedback
+from gateway.turn.cached import Cached
 from gateway.turn.conversations import Conversations
 from gateway.turn.language import Languages
 from gateway.turn.pipeline import Pipeline
@@ -156,15 +157,14 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         # A second or two of work; a language that is heard before it is through is loaded then.
         warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")
         stack.push_async_callback(asyncio.wait, [warming])
+        time_zone = ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None
         pipeline = Pipeline(
             settings=settings,
-            time_zone=ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None,
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
             languages=Languages(settings.household.languages, data),
             understanding=Understanding(knowledge, preferences, home),
-            cache=cache,
-            epoch=epoch,
+            cached=Cached(cache, epoch, settings.cache, time_zone),
             recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),
             fleet=fleet,
             warmer=warmer,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from gateway.shapes import Reply, Scope, Source, Usage
+from gateway.shapes import Delta, Finish, Reply, Scope, Source, Usage
 from gateway.store.cache import CacheRow
 from gateway.store.households import Moment
 
 NEVER = datetime.min.replace(tzinfo=UTC)  # a row without an end is not one of ours, and counts as ended
+# As long as a clause: whoever turns pieces into speech can begin with the first.
+PIECE_CHARACTERS = 64
+_WORDS = re.compile(r"\S*\s*")
 # An answer of a model is some thousand characters; what unpacks to more than this is not one.
 LARGEST_BYTES = 16 * 1024 * 1024
 
@@ -72,6 +76,19 @@ def entry_of(
         model_seconds=model_seconds,
         turn_id=reply.turn_id,
     )
+
+
+def replay(entry: Entry) -> Iterator[Delta]:
+    """The answer as a model says it: what it thought first, then its words in pieces, then why it ended."""
+    if entry.thinking:
+        yield Delta(thinking=entry.thinking)
+    piece = ""
+    for word in _WORDS.findall(entry.text):
+        piece += word
+        if len(piece) >= PIECE_CHARACTERS:
+            yield Delta(piece)
+            piece = ""
+    yield Delta(piece, finish=Finish("stop", entry.usage))
 
 
 def to_row(entry: Entry) -> CacheRow:

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -25,13 +26,18 @@ _VARIANTS = str.maketrans(
 # What holds one of these is an address, an identifier or code, and is kept as it is written.
 _CODE = re.compile(r"[`_{}<>=\\|@^~\[\]()]|://|^www\.|^/|\w\.\w")
 # Other words with a capital: a country and a bird, a month and a verb, a company and a fruit.
-_NAMES = re.compile(
-    r"(?:turkey|china|polish|march|may|august|mercury|chad|apple|windows|word|excel|swift|rust|java|python|ruby|shell)$"
-)
+_NAMES = re.compile(r"(?:turkey|china|polish|march|may|august|mercury|apple|windows|word)$")
+# Of these the small one is so much commoner that a capital tells nothing at the beginning, or among capitals.
+_COMMON = re.compile(r"(?:march|may|word)$")
 # Other words all in capitals, unless the whole sentence is.
 _ACRONYMS = re.compile(r"(?:US|IT|WHO|AIDS|LED|PIN|RAM|ICE|SAT|ACT|UN)$")
 # Milliwatt and megawatt, megabit and megabyte, metre and mega.
 _UNIT = re.compile(r"^[\d.,]*(?:[mM](?:[wWaAvVgGlLjJ]|[hH][zZ]|[pP][aA])h?|[kKmMgGtT]i?[bB](?:ps)?|[a-zA-Z])$")
+
+
+# A longer text is hardly asked twice and is never stored; looking through it takes time.
+MAX_CHARACTERS = 800
+_REMEMBERED = 2048  # utterances, so that what is asked often costs nothing
 
 
 def folded(utterance: str) -> str:
@@ -39,6 +45,11 @@ def folded(utterance: str) -> str:
 
     Unicode is composed (NFC), not folded by compatibility: that would make `5²` the same as `52`.
     """
+    return _folded(utterance) if len(utterance) <= MAX_CHARACTERS else _folded.__wrapped__(utterance)
+
+
+@lru_cache(_REMEMBERED)
+def _folded(utterance: str) -> str:
     return bare(_composed(_composed(utterance).translate(_VARIANTS).casefold()))
 
 
@@ -47,8 +58,13 @@ def normalise(utterance: str) -> str:
 
     Gone are case, spaces, quotes' shapes, punctuation at the ends, courtesy and hesitation. Case stays where it tells:
     in code, addresses, units, and words that are others with a capital (`Turkey`, `US`). A text of several lines stays
-    as it is: it may be a program or a poem.
+    as it is: it may be a program or a poem. So does one over `MAX_CHARACTERS`.
     """
+    return _normalised(utterance) if len(utterance) <= MAX_CHARACTERS else unicodedata.normalize("NFC", utterance)
+
+
+@lru_cache(_REMEMBERED)
+def _normalised(utterance: str) -> str:
     lines = unicodedata.normalize("NFC", utterance).strip()
     if "\n" in lines:
         return lines
@@ -66,7 +82,7 @@ def _cased(word: str, before: str, *, shouted: bool) -> str:
         return small
     first = not before or before[-1] in ".?!…"
     name = core.casefold()
-    if _CODE.search(core) or (_NAMES.match(name) and not (first and name in {"may", "march"})):
+    if _CODE.search(core) or (_NAMES.match(name) and not ((first or shouted) and _COMMON.match(name))):
         return word
     if _ACRONYMS.match(core) and not shouted:
         return word

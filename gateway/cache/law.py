@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from gateway.cache.courtesies import opens, plain
-from gateway.cache.key import folded
+from gateway.cache.courtesies import asks, plain
+from gateway.cache.key import MAX_CHARACTERS, folded
 from gateway.shapes import CacheControl, Entity, Message, Reply, Turn
 
 # What a home has and who lives there.
@@ -241,7 +241,7 @@ _PL_THING = (
 _PL_DO = (
     r"(?:w[łl][ąa]cz|wy[łl][ąa]cz|za[śs]wie[ćc]|zapal|zga[śs]|ustaw|nastaw|zmie[ńn]|zmniejsz|zwi[ęe]ksz|podnie[śs]|podnos|opu[śs][ćc]|przyciemni|rozja[śs]ni|[śs]ciemni|otw[óo]rz|otworzy|zamkni(?:j|esz)|zamkn[ąa][ćc]|odsu[ńn]|zasu[ńn]|ods[łl]o[ńn]|zas[łl]o[ńn]|"
     r"zarygluj|odrygluj|zablokuj|odblokuj|uzbr[óo]j|rozbr[óo]j|uruch[oa]m|rozpoczni|zaczni|start\b|zatrzyma|stop\b|wstrzyma|pauza|wzn[óo]w|odtw[óo]rz|zagraj (?!m)|pu[śs][ćc]|przewi[ńn]|pomi[ńn]|wycisz|[śs]cisz|pog[łl]o[śs]ni|aktywuj|dezaktywuj|dodaj|usu[ńn]|skasuj|"
-    r"wyczy[śs][ćc]|kup\b|zam[óo]w|wy[śs]lij|zadzwo[ńn]|og[łl]o[śs]|przypomnij|obud[źz]|zapami[ęe]ta|pami[ęe]taj|zanotuj|zapisz|zapomnij|nie zapomnij|naucz|odkurz|posprz[ąa]ta|podgrzej|ogrzej|sch[łl]od[źz]|podlej|zarezerwuj|zaplanuj|anuluj|nazwij|nazywaj|"
+    r"wyczy[śs][ćc]|kup\b|zam[óo]w|wy[śs]lij|zadzwo[ńn]|og[łl]o[śs]|przypomnij|obud[źz]|zapami[ęe]ta|pami[ęe]taj|zanotuj|zapisz|zapomnij|nie zapomnij|naucz|odkurz|wrzu[ćc] (?!kostk|monet)|posprz[ąa]ta|podgrzej|ogrzej|sch[łl]od[źz]|podlej|zarezerwuj|zaplanuj|anuluj|nazwij|nazywaj|"
     r"zr[óo]b|id[źz]\b|jed[źz]\b|po[łl][ąa]cz|we[źz]\b|przynie[śs]|poka[żz]|przeczytaj|znajd[źz]|przestaw|przekr[ęe][ćc]|zostaw|niech\b)"
 )
 _PL_MADE = r"(?:[żz]art\w*|dowcip\w*|kawa[łl](?:y|[óo]w)?|histori[ęe]|histeri[ęe]|opowie[śs]\w*|opowiadani\w*|bajk\w*|wiersz\w*|rymowank\w*|zagadk\w*|ciekawostk\w*|cytat\w*|piosenk\w*|haiku|anegdot\w*|suchar\w*)"
@@ -337,8 +337,6 @@ REASONS = tuple(_EN)
 # What asks nothing and is shorter, names a thing, or is said to an assistant that has tools may be a command in words
 # unknown here.
 MIN_STATEMENT = 7
-# A longer one is hardly asked twice, and looking through it takes time.
-MAX_CHARACTERS = 800
 
 
 def why_not_look(turn: Turn, language: str, history: tuple[Message, ...]) -> str | None:
@@ -398,11 +396,11 @@ def _depends_on(words: str) -> str | None:
     for reason in REASONS:
         if any(patterns[reason].search(one) for patterns in REVIEWED.values() for one in said):
             return reason
-    return "action" if any(not opens(one) and _TOLD_PATTERN.search(one) for one in said) else None
+    return "action" if any(not asks(one) and _TOLD_PATTERN.search(one) for one in said) else None
 
 
 def _asks(utterance: str) -> bool:
-    return utterance.rstrip().endswith("?") or opens(plain(folded(utterance)))
+    return utterance.rstrip().endswith("?") or asks(folded(utterance))
 
 
 def _names_entity(words: str, entities: tuple[Entity, ...]) -> bool:

@@ -7,6 +7,7 @@ lie?") stay what they are. Both functions are pure.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from gateway.cache.key import folded
 
@@ -84,6 +85,7 @@ _BEHIND = {
     "fr": r"(?:$|[,.;:!]| ?[;:]| (?:du tout|encore|en fait|d[ée]sol[ée]|c'est|car|parce qu|il|elle|la (?:bonne|vraie) r[ée]ponse)\b)",
     "pl": r"(?:$|[.;:!]|,(?! [żz]e\b)| (?:znowu|niestety|to jest|bo|poniewa[żz]|w[łl]a[śs]ciwa|poprawna|prawid[łl]owa)\b)",
 }
+LONGEST = 400  # characters: who talks longer asks something else
 LANGUAGES = tuple(_AROUND)
 _ASKS = {spoken: re.compile("^" + _AROUND[spoken].replace("{}", f"(?:{_ASK[spoken]})") + "$") for spoken in LANGUAGES}
 _ASKS_SHORT = {
@@ -104,18 +106,25 @@ def asks_again(utterance: str, language: str) -> bool:
     To hear the same answer once more ("say that again") or to act once more ("do it again") is something else. Every
     language is tried, as detection errs on so few words; what is short enough to be another's word, only `language`.
     """
-    return _matches(folded(utterance), language, _ASKS, _ASKS_SHORT)
+    return len(utterance) <= LONGEST and _asks(utterance, language)
 
 
 def corrects(utterance: str, language: str) -> bool:
     """Whether `utterance` says that what was answered is wrong, with or without what is right after it."""
-    if utterance.rstrip().endswith("?"):
-        return False
-    return _matches(folded(utterance), language, _CORRECTS, _CORRECTS_SHORT)
+    return len(utterance) <= LONGEST and _says_wrong(utterance, language)
+
+
+@lru_cache(2048)
+def _asks(utterance: str, language: str) -> bool:
+    return _matches(folded(utterance), language, _ASKS, _ASKS_SHORT)
+
+
+@lru_cache(2048)
+def _says_wrong(utterance: str, language: str) -> bool:
+    question = utterance.rstrip().endswith("?")
+    return not question and _matches(folded(utterance), language, _CORRECTS, _CORRECTS_SHORT)
 
 
 def _matches(text: str, language: str, known: dict[str, re.Pattern[str]], short: dict[str, re.Pattern[str]]) -> bool:
-    if len(text) > 400:
-        return False
     own = short.get(language)
     return any(pattern.match(text) for pattern in known.values()) or (own is not None and own.match(text) is not None)

@@ -61,11 +61,14 @@ class Answer:
             degraded=set(self.degraded),
         )
 
-    def adopt(self, drawn: Answer) -> None:
-        """Takes over what was found out where this answer was drawn for everyone."""
-        self.recalled, self.model, self.cache = drawn.recalled, drawn.model, drawn.cache
+    def adopt(self, drawn: Answer, *, joined: bool = False) -> None:
+        """Takes over what was found out where this answer was drawn for everyone. Who `joined` it did not wait through
+        its steps."""
+        self.recalled, self.model = drawn.recalled, drawn.model
         self.degraded |= drawn.degraded
-        self.timings = {**drawn.timings, **self.timings}
+        if not joined:
+            self.cache = drawn.cache
+            self.timings = {**drawn.timings, **self.timings}
 
     def take(self, delta: Delta) -> None:
         """Adds a piece that was (or is about to be) given to the client."""

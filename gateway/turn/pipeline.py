@@ -7,25 +7,19 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
 
-from gateway.cache import law
-from gateway.cache.entry import Entry, entry_of
-from gateway.cache.flight import Flight, Flights
-from gateway.cache.key import cache_key, normalise
-from gateway.cache.responses import ResponseCache
+from gateway.cache.entry import Entry, replay
 from gateway.config import Settings
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.llm.fleet import Fleet
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall, Recalled
-from gateway.shapes import CacheControl, CacheOutcome, ChatRequest, Delta, Finish, Priority, Reply, Turn
-from gateway.store.epoch import EpochWatch
-from gateway.store.households import Moment
+from gateway.shapes import ChatRequest, Delta, Finish, Priority, Reply, Turn
 from gateway.store.preferences import Preference
 from gateway.turn import prompt
 from gateway.turn.again import asks_again, corrects
 from gateway.turn.answer import ACTED, Answer
+from gateway.turn.cached import Cached
 from gateway.turn.conversations import Conversations, asked_again
 from gateway.turn.language import Languages
 from gateway.turn.phrases import phrase
@@ -43,37 +37,32 @@ log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Answers turns. Made once, of its steps; of a turn it keeps the answer under way, for those who ask the same."""
+    """Answers turns. Made once, of its steps; it keeps nothing of a turn."""
 
     def __init__(
         self,
         *,
         settings: Settings,
-        time_zone: tzinfo | None,
         conversations: Conversations,
         preferences: Preferences,
         languages: Languages,
         understanding: Understanding,
-        cache: ResponseCache,
-        epoch: EpochWatch,
+        cached: Cached,
         recall: Recall,
         fleet: Fleet,
         warmer: Warmer,
         recorder: Recorder,
     ) -> None:
         self._settings = settings
-        self._time_zone = time_zone
         self._conversations = conversations
         self._preferences = preferences
         self._languages = languages
         self._understanding = understanding
-        self._cache = cache
-        self._epoch = epoch
+        self._cached = cached
         self._recall = recall
         self._fleet = fleet
         self._warmer = warmer
         self._recorder = recorder
-        self._flights: Flights[Answer] = Flights()
 
     async def run(self, turn: Turn) -> AsyncGenerator[Delta | Reply, None]:
         """Yields the answer's deltas as they come and, once the turn is recorded, the whole `Reply`.
@@ -124,64 +113,17 @@ class Pipeline:
             return
 
         with answer.step("cache"):
-            stored = await self._stored(answer)
+            stored = await self._cached.stored(answer, self._head(turn))
         if stored is not None and answer.cache.outcome == "hit":
-            yield Delta(stored.text, stored.thinking, finish=Finish("stop", stored.usage))
+            for delta in replay(stored):
+                yield delta
             return
 
-        async with aclosing(self._together(answer, stored)) as deltas:
+        def draw(answer: Answer) -> AsyncGenerator[Delta, None]:
+            return self._answered(answer, stored)
+
+        async with aclosing(self._cached.together(answer, draw)) as deltas:
             async for delta in deltas:
-                yield delta
-
-    async def _together(self, answer: Answer, stored: Entry | None) -> AsyncGenerator[Delta, None]:
-        """The answer, drawn once for everyone who asks the same meanwhile. `stored` is a candidate for it."""
-        name = self._flight_name(answer)
-        flight = self._flights.find(name) if name is not None else None
-        if flight is not None:
-            async with aclosing(self._joined(answer, flight)) as deltas:
-                async for delta in deltas:
-                    yield delta
-            if answer.cache.outcome == "joined":
-                return
-        if name is None or flight is not None:
-            async with aclosing(self._answered(answer, stored)) as deltas:
-                async for delta in deltas:
-                    yield delta
-            return
-        shared = answer.for_all()
-        flight = self._flights.start(name, shared, self._drawn(shared, stored))
-        try:
-            async with flight.following() as deltas:
-                async for delta in deltas:
-                    yield delta
-        finally:
-            answer.adopt(shared)
-
-    def _flight_name(self, answer: Answer) -> tuple[str, Moment] | None:
-        """What only the very same question has, asked in the same memory; None where nobody may share the answer."""
-        # Read before the recall: what is recalled may be newer than this, never older.
-        answer.moment = self._epoch.moment()
-        if answer.cache_key is None or answer.moment is None or answer.turn.cache_control is not CacheControl.DEFAULT:
-            return None
-        return answer.cache_key, answer.moment
-
-    @staticmethod
-    async def _joined(answer: Answer, flight: Flight[Answer]) -> AsyncGenerator[Delta, None]:
-        """The answer that is under way, unless it turns to a tool: what is done for one is not done for another."""
-        answer.cache = CacheOutcome("joined")
-        async with flight.following() as deltas:
-            async for delta in deltas:
-                if delta.tool_calls:
-                    answer.cache = CacheOutcome("miss")
-                    return
-                yield delta
-        answer.recalled, answer.model = flight.shared.recalled, flight.shared.model
-        answer.degraded |= flight.shared.degraded
-
-    async def _drawn(self, shared: Answer, stored: Entry | None) -> AsyncGenerator[Delta, None]:
-        async with aclosing(self._answered(shared, stored)) as deltas:
-            async for delta in deltas:
-                shared.take(delta)
                 yield delta
 
     async def _answered(self, answer: Answer, stored: Entry | None) -> AsyncGenerator[Delta, None]:
@@ -189,13 +131,14 @@ class Pipeline:
         turn = answer.turn
         with answer.step("recall"):
             answer.recalled = Recalled() if turn.task else await self._recall(turn.scope, turn.utterance)
-        if stored is not None and self._stands(answer, stored):
-            yield Delta(stored.text, stored.thinking, finish=Finish("stop", stored.usage))
+        if stored is not None and self._cached.stands(answer, stored, self._fingerprint(answer)):
+            for delta in replay(stored):
+                yield delta
             return
         async with aclosing(self._ask(answer, self._prompt(answer, turn))) as deltas:
             async for delta in deltas:
                 yield delta
-        self._keep(answer)
+        self._cached.keep(answer, lambda: self._fingerprint(answer))
 
     async def _situate(self, answer: Answer) -> Sequence[Preference]:
         """The conversation, what was said in it, the language, the model; returns what the speaker prefers."""
@@ -216,7 +159,7 @@ class Pipeline:
         return preferences
 
     def _heed(self, answer: Answer) -> None:
-        """"Ask again" is the question before it, asked anew; "no, that's wrong" takes the answer before it back."""
+        """ "Ask again" is the question before it, asked anew; "no, that's wrong" takes the answer before it back."""
         turn = answer.turn
         if asks_again(turn.utterance, answer.language):
             answer.turn, answer.history = asked_again(turn, answer.history)
@@ -224,49 +167,6 @@ class Pipeline:
         wrong = self._conversations.last(answer.conversation_id)
         if wrong is not None and not turn.continuation and corrects(turn.utterance, answer.language):
             self._recorder.correct(turn, wrong)
-
-    async def _stored(self, answer: Answer) -> Entry | None:
-        """The cached answer, if this turn may have one."""
-        turn, entry = answer.turn, None
-        reason = (
-            "disabled"
-            if self._settings.cache.ttl_seconds == 0
-            else law.why_not_look(turn, answer.language, answer.history)
-        )
-        if reason is None:
-            answer.cache_key = cache_key(
-                turn,
-                model=answer.model,
-                language=answer.language,
-                local_date=datetime.now(self._time_zone).date(),
-                head=self._head(turn),
-                history=answer.history,
-            )
-            if turn.cache_control is CacheControl.NO_CACHE:
-                reason = "no-cache"
-            elif (moment := self._epoch.moment()) is None:
-                reason = "epoch-unknown"
-            else:
-                entry = await self._cache.lookup(turn.scope, answer.cache_key, moment)
-        answer.cache = CacheOutcome("bypass", reason) if reason else CacheOutcome("miss")
-        if entry is not None and entry.moment == self._epoch.moment():
-            answer.cache = CacheOutcome("hit")
-            answer.model = entry.model
-            answer.recalled = Recalled(entry.sources)
-        return entry
-
-    def _stands(self, answer: Answer, stored: Entry) -> bool:
-        """Whether `stored`, of another memory epoch, answers the very prompt that would be asked now; it is taken over
-        then."""
-        recalled = answer.recalled
-        if answer.moment is None or answer.moment.generation != stored.moment.generation:
-            return False
-        if not recalled.complete or answer.degraded or stored.fingerprint != self._fingerprint(answer):
-            return False
-        if not self._cache.renew(stored, answer.moment, recalled.next_expiry):
-            return False
-        answer.cache, answer.model = CacheOutcome("revalidated"), stored.model
-        return True
 
     def _fingerprint(self, answer: Answer) -> str:
         """Of the prompt without its clock: what may be cached does not depend on it, and the date is in the key."""
@@ -313,39 +213,13 @@ class Pipeline:
         deltas = mended(asked, turn.tools, in_text=in_text, voice=turn.voice)
         return spoken(deltas) if turn.voice and in_text else deltas
 
-    def _keep(self, answer: Answer) -> None:
-        """Stores the answer where the law allows it."""
-        ttl = self._settings.cache.ttl_seconds
-        if answer.cache_key is None or answer.moment is None:
-            return
-        reply = answer.reply()
-        if law.why_not_store(
-            answer.turn, reply, recall_complete=answer.recalled.complete, epoch=answer.moment.epoch, ttl_seconds=ttl
-        ):
-            return
-        expires_at = datetime.now(UTC) + timedelta(seconds=ttl)
-        if answer.recalled.next_expiry is not None:
-            expires_at = min(expires_at, answer.recalled.next_expiry)
-        self._cache.store(
-            entry_of(
-                reply,
-                answer.turn.scope,
-                key=answer.cache_key,
-                query=normalise(answer.turn.utterance),
-                moment=answer.moment,
-                fingerprint=self._fingerprint(answer),
-                expires_at=expires_at,
-                model_seconds=answer.timings["model"] / 1000,
-            )
-        )
-
     def _record(self, turn: Turn, answer: Answer) -> Reply:
         """Records the turn as it was said."""
         reply = answer.reply()
         self._conversations.follow(turn, reply)
         self._recorder(turn, reply, started=answer.started, cache_key=answer.cache_key)
         if answer.cache.reason != ACTED:
-            self._cache.count(turn.scope, answer.cache)
+            self._cached.count(answer)
         return reply
 
     def _head(self, turn: Turn) -> str:

@@ -129,7 +129,7 @@ def test_what_has_one_key_has_one_judgement_of_courtesy(said: str) -> None:
 
 
 @pytest.mark.skipif(not (DATA / "intents").is_dir(), reason=f"there is no {DATA / 'intents'}")
-@pytest.mark.parametrize(("language", "most"), [("en", 3), ("fr", 5), ("pl", 14)])
+@pytest.mark.parametrize(("language", "most"), [("en", 3), ("fr", 5), ("pl", 16)])
 def test_what_home_assistant_takes_for_a_command_or_the_home_is_kept_out(language: str, most: int) -> None:
     """But for questions about the assistant itself ("who made you"), and one French timer."""
     said = {case.text: case for case in cases(DATA / "intents", language)}

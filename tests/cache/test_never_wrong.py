@@ -353,6 +353,21 @@ class Histories(RuleBasedStateMachine):
         else:
             self.tell(way, owner, thing, colour, 0.05 + which / 20 if how == "tell for a while" else None)
 
+    @rule(way=ways, speaker=speakers, thing=things, colour=colours, at_first=st.booleans())
+    def something_holds_for_a_moment(self, way: Way, speaker: Speaker, thing: str, colour: str, at_first: bool) -> None:
+        """Whether the end is told with it, or of what was answered from already."""
+        if len(self.facts) >= MOST_FACTS:
+            return
+        ends = time.time() + 0.25
+        self.tell(way, speaker, thing, colour, 0.25 if at_first else None)
+        self.ask(way, speaker, thing, 0)
+        if not at_first:
+            fact = max(self.facts, key=lambda fact: fact.id)
+            self.change(way, self.ended(way, fact, ends), lambda new: (self.facts - {fact}) | {new})
+            self.ask(way, speaker, thing, 0)
+        self.world.run(asyncio.sleep(max(0, ends + 0.05 - time.time())))
+        self.ask(way, speaker, thing, 0)
+
     @rule(way=ways, which=picks, aloud=st.booleans())
     def take_back(self, way: Way, which: int, aloud: bool) -> None:
         if reply := self.reply(which):
@@ -367,6 +382,8 @@ class Histories(RuleBasedStateMachine):
             case "empty redis" if not self.redis_stopped:
                 self.world.redis.client().flushall()
             case "stop redis":
+                for one in ("a", "b"):  # what is only in the table is to be found there
+                    self.world.run(self.world.cache(one).flush())
                 self.signal_redis(signal.SIGSTOP)
                 self.redis_stopped = True
             case "resume redis":
@@ -554,6 +571,13 @@ class Histories(RuleBasedStateMachine):
         async with self.world.client(way).patch(path, json=body, headers=headers) as response:
             assert response.status == 200, await response.text()
         return replace(fact, colour=colour)
+
+    async def ended(self, way: Way, fact: Fact, at: float) -> Fact:
+        path, headers = f"/memory/{fact.id}", self.world.headers(fact.owner)
+        body = {"expires_at": datetime.fromtimestamp(at, UTC).isoformat()}
+        async with self.world.client(way).patch(path, json=body, headers=headers) as response:
+            assert response.status == 200, await response.text()
+        return replace(fact, expires_at=at)
 
     async def scored(self, way: Way, speaker: Speaker, interaction_id: str) -> bool:
         body = {"interaction_id": interaction_id, "score": 1}

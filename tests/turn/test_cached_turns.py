@@ -188,7 +188,7 @@ async def _turns_under_way(house: House, count: int) -> None:
     """Until so many follow the one answer that is under way."""
     pipeline = house.gateway.application[keys.PIPELINE]
     async with asyncio.timeout(20):
-        while not any(flight._followers == count for flight in pipeline._flights._flights.values()):
+        while not any(flight._followers == count for flight in pipeline._cached._flights._flights.values()):
             await asyncio.sleep(0.005)
 
 
