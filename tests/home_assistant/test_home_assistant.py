@@ -20,11 +20,13 @@ from typing import Any
 
 import pytest
 
+from tests.questions import GENERAL
 from tests.scripted_model import Answer, ScriptedModel
 from tests.test_killed import free_port
 
 DRIVER = Path(__file__).parents[3] / "shared" / "home-assistant"
 ROOT = Path(__file__).parents[2]
+REPEATED = 20
 ENVIRONMENT = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}  # where chroot and mount are
 
 pytestmark = [
@@ -186,5 +188,33 @@ async def test_home_assistant(tmp_path_factory: pytest.TempPathFactory) -> None:
         )
         broken = await home.run("ollama", f"http://127.0.0.1:{broken_port}", "qwen3:4b-instruct")
         assert spoken(await home.voice(broken, "Who wrote Hamlet?")) == "My language model could not answer that."
+
+        await _repeats(home, folder / f"three-{time.time_ns()}")
         for what, seconds in home.times:
             print(f"{seconds:8.2f} s  {what}")
+
+
+async def _repeats(home: Home, folder: Path) -> None:
+    """General questions by way of Home Assistant, each again in other clothes: nearly all are answered from the cache,
+    and each with the answer that was made for it."""
+    port = free_port()
+    async with ScriptedModel(models=["qwen3:4b-instruct", "nomic-embed-text:latest"]) as model:
+        model.answer = lambda body: Answer(f"Number {len(model.chats)}.")
+        async with gateway(folder, port, free_port(), OLLAMA_URL=model.url) as log:
+            agent = await home.run("ollama", f"http://127.0.0.1:{port}", "qwen3:4b-instruct")
+            repeats = 0
+            for question in GENERAL["en"][:REPEATED]:
+                said = [heard(await home.say(agent, question))]
+                for again in (
+                    question,
+                    question.upper(),
+                    question.rstrip("?"),
+                    f"Please, {question[0].lower()}{question[1:]}",
+                ):
+                    said.append(heard(await home.say(agent, again)))
+                    repeats += 1
+                assert len(set(said)) == 1, (question, said)
+            outcomes = [turn["cache"] for turn in turns(log)]
+            hits = outcomes.count("hit")
+            print(f"through Home Assistant: {hits} of {repeats} repeats answered from the cache")
+            assert hits >= 0.98 * repeats, outcomes
