@@ -78,6 +78,7 @@ class Metrics:
         self.turns_of = cache(self.turns.labels)
         self.turn_seconds_of = cache(self.turn_seconds.labels)
         self.step_seconds_of = cache(self.step_seconds.labels)
+        self.cache_of = cache(self.cache.labels)
         self.requests_of = cache(self.requests.labels)
 
     def render(self) -> bytes:

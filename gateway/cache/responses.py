@@ -131,7 +131,7 @@ class ResponseCache:
         figures.outcomes[outcome.outcome] += 1
         if outcome.outcome == "bypass":
             figures.bypasses[outcome.reason or "unknown"] += 1
-        self._metrics.cache.labels(outcome.outcome, outcome.reason or "").inc()
+        self._metrics.cache_of(outcome.outcome, outcome.reason or "").inc()
 
     def store(self, entry: Entry) -> None:
         """Keeps `entry` in memory at once, in Redis and the table soon."""
@@ -261,7 +261,10 @@ class ResponseCache:
         self._metrics.cache_entries.set(len(self._memory))
 
     def _of(self, scope: Scope) -> _Figures:
-        return self._figures.setdefault(scope.household_id, _Figures())
+        figures = self._figures.get(scope.household_id)
+        if figures is None:
+            figures = self._figures[scope.household_id] = _Figures()
+        return figures
 
     @staticmethod
     def _batches(waiting: OrderedDict[str, Entry]) -> Iterator[tuple[tuple[Scope, int], list[Entry]]]:

@@ -38,19 +38,25 @@ class Preferences:
         self._epoch = epoch
         self._seen: OrderedDict[tuple[int, int | None], tuple[int, Sequence[Preference]]] = OrderedDict()
 
+    def remembered(self, scope: Scope) -> Sequence[Preference] | None:
+        """All that the scope sees, newest first, where that is known without a query; else None."""
+        who = (scope.household_id, scope.member_id)
+        seen = self._seen.get(who)
+        if seen is None or seen[0] != self._epoch.current():
+            return None
+        self._seen.move_to_end(who)
+        return seen[1]
+
     async def visible(self, scope: Scope) -> Sequence[Preference]:
         """All that the scope sees, newest first. No query while the epoch is known and the same."""
-        who = (scope.household_id, scope.member_id)
+        if (known := self.remembered(scope)) is not None:
+            return known
         epoch = self._epoch.current()  # read before the rows: what is remembered is at least as new as it says
-        seen = self._seen.get(who)
-        if epoch is not None and seen is not None and seen[0] == epoch:
-            self._seen.move_to_end(who)
-            return seen[1]
         async with self._database.scoped(scope) as connection:
             found = await rows.all_visible(connection)
         if epoch is not None:
-            self._seen[who] = (epoch, found)
-            self._seen.move_to_end(who)
+            self._seen[scope.household_id, scope.member_id] = (epoch, found)
+            self._seen.move_to_end((scope.household_id, scope.member_id))
             if len(self._seen) > SCOPES_REMEMBERED:
                 self._seen.popitem(last=False)
         return found

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -89,14 +88,9 @@ class Answer:
         """What to say aloud about `error`, in the turn's language."""
         return phrase(self.language, error.code if has_phrase(error.code) else "model_error")
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> AbstractContextManager[None]:
         """Times a step."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings[name] = round(self.timings.get(name, 0.0) + _milliseconds(began), 3)
+        return _Step(self.timings, name)
 
     def reply(self) -> Reply:
         """The whole, as it stands."""
@@ -118,6 +112,23 @@ class Answer:
             degraded=tuple(sorted(self.degraded.union(self.recalled.missing))),
             error=self.error,
         )
+
+
+class _Step:
+    """A class and no generator: a cached turn has two of these and little else."""
+
+    __slots__ = ("_began", "_name", "_timings")
+
+    def __init__(self, timings: dict[str, float], name: str) -> None:
+        self._timings = timings
+        self._name = name
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._timings[self._name] = round(self._timings.get(self._name, 0.0) + _milliseconds(self._began), 3)
 
 
 def _milliseconds(since: float) -> float:

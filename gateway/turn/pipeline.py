@@ -146,14 +146,16 @@ class Pipeline:
         answer.model = turn.model or self._fleet.name
         answer.conversation_id = self._conversations.identify(turn)
         answer.history = turn.history
-        preferences: Sequence[Preference] = ()
-        try:
-            # A database that hangs must not make the assistant silent.
-            async with asyncio.timeout(self._settings.recall.seconds):
-                answer.history = await self._conversations.history(turn, answer.conversation_id)
-                preferences = await self._preferences.visible(turn.scope)
-        except (StoreUnavailable, TimeoutError):
-            answer.degraded.add("memory")
+        preferences = self._preferences.remembered(turn.scope)
+        if preferences is None or turn.conversation_id:
+            preferences = ()
+            try:
+                # A database that hangs must not make the assistant silent.
+                async with asyncio.timeout(self._settings.recall.seconds):
+                    answer.history = await self._conversations.history(turn, answer.conversation_id)
+                    preferences = await self._preferences.visible(turn.scope)
+            except (StoreUnavailable, TimeoutError):
+                answer.degraded.add("memory")
         answer.language = self._languages.of(turn, answer.history, preferences)
         self._heed(answer)
         return preferences
