@@ -143,6 +143,19 @@ def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.M
     assert load(environment={}).cache.ttl_seconds == 5
 
 
+def test_the_servers_that_answer_and_the_one_that_embeds(tmp_path: Path) -> None:
+    text = "llm: {servers: [{url: 'http://desk:11434/', models: [mistral], parallel: 2}, {url: 'http://attic'}]}"
+    settings = load(written(tmp_path, text), {})
+    assert [(one.url, one.models, one.parallel) for one in settings.llm.servers] == [
+        ("http://desk:11434", ("mistral",), 2),
+        ("http://attic", (), 1),
+    ]
+    assert (settings.ollama_address, settings.ollama_explicit) == ("http://desk:11434", True)
+    named = load(written(tmp_path, text), {"OLLAMA_URL": "http://ollama:11434"})
+    assert named.ollama_address == "http://ollama:11434"
+    assert (Settings().ollama_address, Settings().ollama_explicit) == (config.DEFAULT_OLLAMA_URL, False)
+
+
 def test_nothing_changes_after_loading() -> None:
     settings = Settings()
     with pytest.raises(ValidationError):
@@ -198,6 +211,23 @@ def test_words_open_the_gateway(tmp_path: Path) -> None:
             "llm: {backend: embedded}\nembedding: {backend: embedded}",
             {"OLLAMA_URL": "http://ollama:11434/"},
             r"ollama\.url is http://ollama:11434, but llm\.backend and embedding\.backend are both embedded; all.*",
+        ),
+        (
+            "llm: {backend: embedded, servers: [{url: 'http://desk:11434'}]}",
+            {},
+            r"llm\.servers names servers, but llm\.backend is embedded; allowed: .*",
+        ),
+        ("llm: {servers: [{url: desk}]}", {}, r"llm\.servers\.0\.url is 'desk'; allowed: .*http://.*"),
+        (
+            "llm: {servers: [{url: 'http://a', port: 1}]}",
+            {},
+            r"llm\.servers\.0\.port is not a setting; allowed here: .*",
+        ),
+        ("llm: {servers: [{url: 'http://a', parallel: 0}]}", {}, r"llm\.servers\.0\.parallel is 0; allowed: .*"),
+        (
+            "llm: {servers: [{url: 'http://a'}, {url: 'http://a/'}]}",
+            {},
+            r"llm\.servers is .*; allowed: each server once.*",
         ),
         # no settings at all
         ("- a list", {}, r".*gateway\.yaml: holds a list; allowed: keys and values as in config/gateway\.yaml"),

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import logs
 from gateway.config import LogSettings
@@ -80,6 +82,32 @@ def test_no_secret_is_told(form: str, secret: str) -> None:
     turn_log.warning("%s", secret, extra={"fields": {"error": secret}})
     assert "sesame" not in stream.getvalue()
     assert "***" in stream.getvalue()
+
+
+PIECES = (
+    "token",
+    "_token",
+    "Token",
+    "api_",
+    "key",
+    "ſecret",
+    "pass",
+    "word",
+    "bearer ",
+    "BASIC ",
+    "://",
+    "a:b@",
+    "=",
+    " ",
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_the_quick_look_misses_no_secret(text: str) -> None:
+    everything = text
+    for pattern, replacement in logs._SECRETS:
+        everything = pattern.sub(replacement, everything)
+    assert logs.redacted(text) == everything
 
 
 def test_values_that_are_no_json_do_not_lose_the_event() -> None:

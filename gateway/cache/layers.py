@@ -237,14 +237,14 @@ class RedisLayer:
             for entry in batch:
                 if self._waiting.get(entry.key) is entry:
                     del self._waiting[entry.key]
-        if self._used:
-            used, self._used = self._used, {}
+        if used := dict(self._used):
             # GT: another gateway may have used it since. XX: it may have gone.
             await self._redis.zadd(self._index, used, xx=True, gt=True)
-        if self._gone:
-            gone, self._gone = self._gone, set()
+            self._used = {key: at for key, at in self._used.items() if used.get(key) != at}
+        if gone := set(self._gone):
             await self._redis.unlink(*map(self._name, gone))
             await self._redis.zrem(self._index, *gone)
+            self._gone -= gone
         over = int(await self._redis.zcard(self._index)) - self._max_entries
         if over > 0:
             await self._pop(over)

@@ -129,6 +129,9 @@ class Journal:
         self._hurry = asyncio.Event()
         self._unsynced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        # Asked for when somebody looks, not told with each turn.
+        metrics.journal_bytes.set_function(lambda: self.bytes_waiting)
+        metrics.journal_records.set_function(lambda: self._records)
         metrics.journal_oldest.set_function(lambda: self.waiting_seconds)
         try:
             self._open()
@@ -172,7 +175,6 @@ class Journal:
         self._appended += len(line)
         self._arrived.set()
         self._unsynced.set()
-        self._measure()
         self._note(record, place, len(line))
 
     def _write_line(self, line: bytes) -> _Place:
@@ -322,7 +324,6 @@ class Journal:
             self._mark(written_at)
             self._records += 1
             self._appended += len(line)
-        self._measure()
         if self._records:
             log.info("the journal holds %d records that are not yet in PostgreSQL", self._records)
             self._arrived.set()
@@ -389,10 +390,6 @@ class Journal:
         if not self._marks or at - self._marks[-1][1] >= MARK_SECONDS:
             self._marks.append((self._appended, at))
 
-    def _measure(self) -> None:
-        self._metrics.journal_bytes.set(self.bytes_waiting)
-        self._metrics.journal_records.set(self._records)
-
     # --- draining ---------------------------------------------------------------------------------------------------
 
     async def _sync(self) -> None:
@@ -425,7 +422,8 @@ class Journal:
         pause = FIRST_PAUSE_SECONDS
         while True:
             await self._arrived.wait()
-            await self._wait(GATHER_SECONDS)
+            if self._records < BATCH_RECORDS:
+                await self._wait(GATHER_SECONDS)
             try:
                 batch = self._batch()
                 if not batch:
@@ -547,7 +545,6 @@ class Journal:
         self._drained += sum(len(record) for _, record in batch)
         while self._marks and (not self._records or (len(self._marks) > 1 and self._marks[1][0] <= self._drained)):
             self._marks.popleft()
-        self._measure()
         if held and not self._ending and self._watch is not None:
             await self._watch.refresh()
             if not self._ending:
@@ -625,7 +622,7 @@ async def write(connection: asyncpg.Connection, records: Sequence[Record]) -> No
         {"kind": "feedback", "household_id", "member_id", "turn_id", "score", "comment"?}
         {"kind": "correction", "household_id", "member_id", "turn_id", "by"}   turn `by` said that `turn_id` was wrong
         {"kind": "knowledge", "household_id", "member_id", "reference", "content", "source"?, "tags"?, "kind_of"?,
-         "expires_at"?}
+         "pinned"?, "expires_at"?}
         {"kind": "preference", "household_id", "member_id", "key", "value", "category"?}
 
     Times are ISO 8601. An `assistant` of null is a turn without an answer. `shared` true writes memory that the whole
@@ -657,6 +654,7 @@ async def write(connection: asyncpg.Connection, records: Sequence[Record]) -> No
                         kind=record.get("kind_of") or "fact",
                         member_id=None if record.get("shared") else record.get("member_id"),
                         expires_at=_time(record.get("expires_at")),
+                        pinned=bool(record.get("pinned")),
                         reference=record["reference"],
                     )
             case "preference":

@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from typing import IO
 
 import aiohttp
 import asyncpg
@@ -360,12 +361,21 @@ async def answering(http: aiohttp.ClientSession, url: str, process: asyncio.subp
 
 @asynccontextmanager
 async def running(
-    http: aiohttp.ClientSession, arguments: Sequence[str], url: str, environment: dict[str, str] | None = None
+    http: aiohttp.ClientSession,
+    arguments: Sequence[str],
+    url: str,
+    environment: dict[str, str] | None = None,
+    log: IO[bytes] | None = None,
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, float]]:
-    """A program, once it answers, and the seconds until then; ended by SIGTERM."""
+    """A program, once it answers, and the seconds until then; ended by SIGTERM. Its log goes to `log`, or is seen."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stdout=asyncio.subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+        sys.executable,
+        "-m",
+        *arguments,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=log,
+        env={**os.environ, **(environment or {})},
     )
     try:
         await answering(http, url, process)

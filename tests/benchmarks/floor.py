@@ -31,6 +31,11 @@ async def main(port: int, host: str, database_port: int, database: str) -> None:
     application = web.Application()
     application[POOL] = pool
     application.router.add_post("/conversation", answer)
+    await serve(application, port)
+
+
+async def serve(application: web.Application, port: int) -> None:
+    """Serves `application`, and its health check, on loopback until it is killed."""
     application.router.add_get("/healthz", ready)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()

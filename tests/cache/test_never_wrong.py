@@ -27,7 +27,7 @@ import aiohttp
 import asyncpg
 import orjson
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -56,7 +56,7 @@ from gateway.store.pool import register_codecs
 from gateway.turn.prompt import OPENING
 from tests.scripted_model import CUT, Answer, ScriptedModel, Tools, last_user
 
-HISTORIES = int(os.environ.get("CACHE_HISTORIES", "100"))
+HISTORIES = int(os.environ.get("CACHE_HISTORIES", "80"))
 TTL_SECONDS = 2
 MAX_ENTRIES = 6
 OTHERS_SECONDS = 1.0  # by then a change made elsewhere is known
@@ -66,6 +66,7 @@ MISHAPS = (
     "stop redis",
     "resume redis",
     "lose the listeners",
+    "lose the embeddings",
     "restart",
     "wait",
     "wait for long",
@@ -118,6 +119,7 @@ class Made:
     at: float
     speaker: Speaker | None = None
     unfit: bool = False  # cut off, or an act
+    given: bool = False  # an act that somebody was told to do
     banned: list[tuple[float, Way]] = field(default_factory=list)
 
 
@@ -308,13 +310,22 @@ class Histories(RuleBasedStateMachine):
         thing=things,
         colour=colours,
         askers=st.lists(st.tuples(ways, speakers), min_size=2, max_size=6),
+        how=st.sampled_from(("whole", "whole", "cut", "tool")),
     )
     def ask_at_once_while_something_is_told(
-        self, speaker: Speaker, thing: str, colour: str, askers: list[tuple[Way, Speaker]]
+        self,
+        speaker: Speaker,
+        thing: str,
+        colour: str,
+        askers: list[tuple[Way, Speaker]],
+        how: Literal["whole", "cut", "tool"],
     ) -> None:
-        asking = self.world.run(self.begun([self.asked(way, who, thing) for way, who in askers]))
+        self.world.next_answer = how
+        asking = self.world.run(self.begun([self.asked(way, who, thing, tools=how == "tool") for way, who in askers]))
         self.tell("a", speaker, thing, colour, None)
-        for (way, who), reply in zip(askers, self.world.run(_all(asking)), strict=True):
+        replies = self.world.run(_all(asking))
+        self.world.next_answer = "whole"
+        for (way, who), reply in zip(askers, replies, strict=True):
             self.hear(way, who, thing, reply)
 
     @rule(way=ways, speaker=speakers, thing=things, how=st.sampled_from(("cut", "tool")))
@@ -388,6 +399,10 @@ class Histories(RuleBasedStateMachine):
                 self.redis_stopped = True
             case "resume redis":
                 self.resume_redis()
+            case "lose the embeddings":
+                self.world.model.embed_failing = (500, "out of memory")
+                self.ask(way, speaker, thing, 0)
+                self.world.model.embed_failing = None
             case "lose the listeners":
                 self.world.run(self.listeners_lost())
                 self.ask(way, speaker, thing, 0)
@@ -428,6 +443,8 @@ class Histories(RuleBasedStateMachine):
         if calls:
             made = self.world.made[int(calls[0]["function"]["arguments"]["name"])]
             assert made.at >= came, "an act was repeated"
+            assert not made.given, "an act was done for two"
+            made.given = True
             return
         match = SAID.search(reply["message"]["content"])
         if match is None:
@@ -610,6 +627,7 @@ async def _all(tasks: list[asyncio.Task[T]]) -> list[T]:
     return list(await asyncio.gather(*tasks))
 
 
+@pytest.mark.timeout(60 + 10 * HISTORIES)
 def test_no_answer_is_wrong_whatever_happens(world: World) -> None:
     Histories.world, Histories.number = world, 0
     run_state_machine_as_test(
@@ -619,6 +637,8 @@ def test_no_answer_is_wrong_whatever_happens(world: World) -> None:
             stateful_step_count=25,
             deadline=None,
             database=None,
+            # Not made smaller: with two gateways at work the same steps are not the same history a second time.
+            phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
         ),
     )

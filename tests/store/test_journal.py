@@ -310,7 +310,8 @@ async def test_a_power_cut_that_took_drained_lines_takes_no_later_ones(
     """The position is behind the file's end then; once the file has grown past it, it must not be believed."""
     monkeypatch.setattr(journal, "CLOSE_SECONDS", 0.01)
     (tmp_path / "00000001.jsonl").write_bytes(b"")
-    (tmp_path / "position").write_bytes(b"00000001 00000000000000000300\n")
+    drained = 2 * len(orjson.dumps(turn(0, scope)) + b"\n")  # where a line will begin again
+    (tmp_path / "position").write_bytes(b"00000001 %020d\n" % drained)
     switch.away = True
     one = Journal(tmp_path, switch, BOUND, Metrics())  # type: ignore[arg-type]
     for number in range(3):

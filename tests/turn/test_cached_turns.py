@@ -171,6 +171,20 @@ async def test_where_the_answer_turns_to_a_tool_the_others_ask_for_themselves(ho
     assert len(house.model.chats) == 2
 
 
+async def test_who_asks_past_the_cache_does_not_join(house: House) -> None:
+    gate = asyncio.Event()
+    house.model.script(Answer("William", gate), Answer("Marlowe."))
+    first = asyncio.create_task(house.say(QUESTION))
+    await house.model.arrived(1)
+    anew = asyncio.create_task(house.say(QUESTION, headers={"Cache-Control": "no-cache"}))
+    async with asyncio.timeout(20):
+        while not house.gateway.application[keys.CHAT].queue.waiting:  # type: ignore[attr-defined]
+            await asyncio.sleep(0.005)
+    gate.set()
+    assert (speech(await first), speech(await anew)) == ("William", "Marlowe.")
+    assert speech(await house.say(QUESTION)) == "Marlowe."  # the newest is kept
+
+
 async def test_who_asks_after_a_change_does_not_join_an_answer_from_before_it(house: House) -> None:
     gate = asyncio.Event()
     house.model.script(Answer("William", gate, " Shakespeare."), Answer("Ada."))
