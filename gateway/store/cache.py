@@ -50,9 +50,7 @@ async def get(connection: asyncpg.Connection, query_hash: str) -> CacheRow | Non
     return None if row is None else CacheRow(**row)
 
 
-async def put(
-    connection: asyncpg.Connection, rows: Sequence[CacheRow], generation: int, max_entries: int
-) -> bool:
+async def put(connection: asyncpg.Connection, rows: Sequence[CacheRow], generation: int, max_entries: int) -> bool:
     """Stores answers in place of those before; over `max_entries` the household's least recently used go.
 
     False, and nothing is stored, where answers were taken back since `generation`: these may be among them.
