@@ -53,6 +53,7 @@ from gateway.turn.warm import Warmer
 
 log = logging.getLogger(__name__)
 
+GARBAGE = (20_000, 10, 10)  # objects made between two looks at the youngest; ten of those for the next generation
 TRY = {"text": "What is the capital of France?"}
 
 Say = Callable[[str], None]
@@ -303,6 +304,8 @@ def _warm(home: Commands, languages: Sequence[str]) -> None:
     # that it came into took twenty times as long).
     gc.collect()
     gc.freeze()
+    # A turn makes some hundred objects and hardly a cycle: to look for garbage at every other turn finds none.
+    gc.set_threshold(*GARBAGE)
 
 
 async def _postgres(settings: Settings, data: Path, stack: AsyncExitStack, say: Say, notes: list[str]) -> Address:

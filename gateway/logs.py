@@ -91,6 +91,8 @@ def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
     logging.getLogger("gateway").setLevel(level)
     # Nobody is told which thread it was: it need not be found out for each line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    # Nor at which line of the source (logging's documentation names this among its optimisations).
+    logging._srcfile = None  # noqa: SLF001
     # aiohttp's access log would tell every request; turns have a line of their own, and the rest is in the metrics.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

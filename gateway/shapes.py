@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "cut_off", "error"]
 
 INTERACTION_PREFIX = "conv_"
+# A name is no secret, as who uses it is checked; it need only be nobody else's. The system takes ten times as long.
+_chance = random.Random(os.urandom(32))  # noqa: S311
 
 
 def new_turn_id() -> str:
     """32 hexadecimal digits that sort by time (48 bits of milliseconds, then random), like UUID version 7."""
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+    return f"{time.time_ns() // 1_000_000:012x}{_chance.getrandbits(80):020x}"
 
 
 @dataclass(frozen=True, slots=True)
