@@ -53,7 +53,7 @@ from gateway.turn.warm import Warmer
 
 log = logging.getLogger(__name__)
 
-GARBAGE = (20_000, 10, 10)  # objects made between two looks at the youngest; ten of those for the next generation
+GARBAGE = (5_000, 10, 10)  # objects made between two looks at the youngest; ten of those for the next generation
 TRY = {"text": "What is the capital of France?"}
 
 Say = Callable[[str], None]

@@ -56,7 +56,7 @@ from gateway.store.pool import register_codecs
 from gateway.turn.prompt import OPENING
 from tests.scripted_model import CUT, Answer, ScriptedModel, Tools, last_user
 
-HISTORIES = int(os.environ.get("CACHE_HISTORIES", "80"))
+HISTORIES = int(os.environ.get("CACHE_HISTORIES", "60"))
 TTL_SECONDS = 2
 MAX_ENTRIES = 6
 OTHERS_SECONDS = 1.0  # by then a change made elsewhere is known
@@ -328,6 +328,27 @@ class Histories(RuleBasedStateMachine):
         for (way, who), reply in zip(askers, replies, strict=True):
             self.hear(way, who, thing, reply)
 
+    @rule(way=ways, speaker=speakers, thing=things, colour=colours)
+    def ask_behind_a_change_while_an_answer_from_before_is_under_way(
+        self, way: Way, speaker: Speaker, thing: str, colour: str
+    ) -> None:
+        if len(self.facts) >= MOST_FACTS:
+            return
+        gate = self.world.model.chat_gate = asyncio.Event()
+        asked = len(self.world.model.chats)
+        before = self.world.run(self.begun([self.asked(way, speaker, thing)]))
+        self.world.run(self.under_way(before, asked))
+        self.tell(way, speaker, thing, colour, None)
+        behind = self.world.run(self.begun([self.asked(way, speaker, thing)]))
+        self.world.run(asyncio.sleep(0.02))  # as long as it takes to find the answer under way
+        self.world.model.chat_gate = None
+        self.world.loop.call_soon_threadsafe(gate.set)
+        self.hear(way, speaker, thing, self.world.run(_all(before))[0])
+        [reply] = self.world.run(_all(behind))
+        self.hear(way, speaker, thing, reply)
+        if reply is not None and (match := SAID.search(reply["message"]["content"])):
+            assert colour in match[3].split(","), "an answer from before the change was joined"
+
     @rule(way=ways, speaker=speakers, thing=things, how=st.sampled_from(("cut", "tool")))
     def ask_of_a_model_that_fails_or_acts(
         self, way: Way, speaker: Speaker, thing: str, how: Literal["cut", "tool"]
@@ -534,6 +555,11 @@ class Histories(RuleBasedStateMachine):
         tasks = [asyncio.create_task(one) for one in asking]
         await asyncio.sleep(0)
         return tasks
+
+    async def under_way(self, asking: list[asyncio.Task[T]], asked: int) -> None:
+        """Until the model has been asked, or the cache has answered."""
+        while len(self.world.model.chats) == asked and not asking[0].done():
+            await asyncio.sleep(0.001)
 
     async def asked(
         self, way: Way, speaker: Speaker, thing: str, clothes: int = 0, *, tools: bool = False
