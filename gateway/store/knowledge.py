@@ -168,12 +168,12 @@ async def page(
 
 
 async def newest(connection: asyncpg.Connection, limit: int) -> list[Knowledge]:
-    """What was told last, the newest first; nothing that has expired."""
+    """What was told last, the newest first; nothing that has expired, and no passages of documents."""
     rows = await connection.fetch(
         """
         SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
         FROM knowledge
-        WHERE expires_at IS NULL OR expires_at > now()
+        WHERE document_id IS NULL AND (expires_at IS NULL OR expires_at > now())
         ORDER BY id DESC LIMIT $1
         """,
         limit,
@@ -292,8 +292,8 @@ async def next_expiry(connection: asyncpg.Connection) -> datetime | None:
 
 
 async def count(connection: asyncpg.Connection) -> int:
-    """How many the scope sees, expired ones too."""
-    return int(await connection.fetchval("SELECT count(*) FROM knowledge"))
+    """How many the scope sees, expired ones too; passages of documents not counted."""
+    return int(await connection.fetchval("SELECT count(*) FROM knowledge WHERE document_id IS NULL"))
 
 
 def _scored(row: asyncpg.Record) -> tuple[Knowledge, float]:

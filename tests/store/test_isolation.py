@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gateway.shapes import Scope, Space
-from gateway.store import cache, conversations, knowledge, members, preferences, training, vectors
+from gateway.store import cache, conversations, documents, knowledge, members, preferences, training, vectors
 from gateway.store.pool import Database
 
 # How a row of a table is made, for a household and (where the table knows members) a member. A table that is not here
@@ -19,6 +19,8 @@ ROWS: Mapping[str, str] = {
     "conversations": "(household_id, member_id, turn_id, session_id, role, content) "
     "VALUES ($1, $2::bigint, gen_random_uuid(), 's', 'user', 'secret')",
     "knowledge": "(household_id, member_id, content) VALUES ($1, $2, 'secret words')",
+    "folders": "(household_id, member_id, name) VALUES ($1, $2, 'secret')",
+    "documents": "(household_id, member_id, name, sha256, bytes) VALUES ($1, $2, 'secret', sha256('secret'), 6)",
     "preferences": "(household_id, member_id, key, value) VALUES ($1, $2, 'secret', '{}')",
     "vectors": "(household_id, member_id, kind, ref_id, space_id, embedding) VALUES ($1, $2, 'test', "
     "coalesce($2::bigint, 0), (SELECT id FROM embedding_spaces WHERE household_id = $1), '[1,2,3]')",
@@ -205,6 +207,7 @@ async def test_the_store_itself_asks_within_the_scope(
     space_id = await admin.fetchval("SELECT id FROM embedding_spaces WHERE household_id = $1", people.home.household_id)
     of_ben = await admin.fetchval("SELECT id FROM knowledge WHERE member_id = $1", people.ben.member_id)
     liked = await admin.fetchval("SELECT id FROM preferences WHERE member_id = $1", people.ben.member_id)
+    document = await admin.fetchval("SELECT id FROM documents WHERE member_id = $1", people.ben.member_id)
     turn = await admin.fetchval("SELECT turn_id FROM conversations WHERE member_id = $1", people.ben.member_id)
     for scope in (people.ada, people.home, people.eve):
         async with database.scoped(scope) as connection:
@@ -212,6 +215,13 @@ async def test_the_store_itself_asks_within_the_scope(
             assert await knowledge.update(connection, of_ben, content="x") is None
             assert not await knowledge.delete(connection, of_ben)
             assert await knowledge.page(connection, member=people.ben.member_id) == []
+            assert await documents.get(connection, document) is None
+            assert document not in {other.id for other in await documents.unread(connection)}
+            assert await documents.replace(connection, document, name="x", sha256=b"x" * 32, size=1, upload="x") is None
+            assert not await documents.begin(connection, document, 1)
+            assert not await documents.fail(connection, document, 1, "no")
+            assert not await documents.take_over(connection, document, 1, pages=None, passages=0)
+            assert await documents.delete(connection, document) == (False, None)
             assert await preferences.by_id(connection, liked) is None
             assert not await preferences.delete(connection, liked)
             assert await conversations.turn(connection, turn) == []

@@ -54,6 +54,9 @@ async def fill(owner: asyncpg.Connection) -> None:
         INSERT INTO members (household_id, name, token_hash) VALUES (1, 'Ada', sha256('a'));
         INSERT INTO conversations (household_id, turn_id, session_id, role, content) VALUES (1, 't', 's', 'user', 'hi');
         INSERT INTO knowledge (household_id, content, tags) VALUES (1, 'The bins go out on Tuesday', '{bins}');
+        INSERT INTO folders (household_id, name) VALUES (1, 'manuals');
+        INSERT INTO documents (household_id, folder_id, name, sha256, bytes) VALUES (1, 1, 'oven.txt', sha256('x'), 1);
+        INSERT INTO knowledge (household_id, content, kind, document_id, page) VALUES (1, 'Clean it', 'document', 1, 1);
         INSERT INTO preferences (household_id, key, value) VALUES (1, 'k', '{}');
         INSERT INTO embedding_spaces (household_id, model, dimensions, state) VALUES (1, 'm', 3, 'current');
         INSERT INTO vectors (household_id, kind, ref_id, space_id, embedding) VALUES (1, 'knowledge', 1, 1, '[1,2,3]');
@@ -71,7 +74,7 @@ async def test_all_up_all_down_all_up_is_the_same_schema(empty: Address) -> None
     assert sum("CREATE TABLE" in line for line in first) >= 10
     await fill(owner)
     assert await migrations.migrate(owner) == []
-    assert await owner.fetchval("SELECT count(*) FROM knowledge") == 1
+    assert await owner.fetchval("SELECT count(*) FROM knowledge") == 2
 
     assert len(await migrations.migrate(owner, down=1000)) == len(FILES)
     assert not [line for line in schema(empty) if line.startswith("CREATE ") and "EXTENSION" not in line][1:]
