@@ -216,6 +216,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document, as it is to be found. `page` counts from 1; None where the format has no pages."""
+
+    content: str
+    page: int | None = None
+    heading: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CacheOutcome:
     """Why the cache did or did not answer: hit, miss, or bypass with its reason."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 import asyncpg
 
 from gateway.errors import Conflict
+from gateway.shapes import Passage
 
 State = Literal["waiting", "parsing", "ready", "failed"]
 
@@ -39,15 +40,6 @@ class Document:
     passages: int
     created_at: datetime
     updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A piece of a document, as it is to be found. `page` counts from 1; None where the format has no pages."""
-
-    content: str
-    page: int | None
-    heading: str | None
 
 
 async def insert(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gateway.errors import Conflict
-from gateway.shapes import Scope, Space
+from gateway.shapes import Passage, Scope, Space
 from gateway.store import documents, households, knowledge, vectors
-from gateway.store.documents import Document, Passage
+from gateway.store.documents import Document
 from gateway.store.pool import Database
 
 PASSAGES = [Passage("Turn the filter to the left.", 12, "Filter"), Passage("Rinse it.", None, None)]
