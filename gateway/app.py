@@ -28,6 +28,7 @@ from gateway.errors import StartError, StoreUnavailable
 from gateway.home.intents import Commands
 from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
+from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
@@ -142,6 +143,13 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         late = LateEmbedder(database, backends.embedder, epoch, metrics, settings.embedding, household_id)
         await stack.enter_async_context(late)
         knowledge = KnowledgeBase(database, backends.embedder, journal, epoch, settings.embedding, late.wake)
+
+        async def documents_changed() -> None:
+            await epoch.refresh()
+            late.wake()
+
+        documents = Documents(database, settings.documents, data / "documents", household_id, documents_changed)
+        await stack.enter_async_context(documents)
         preferences = Preferences(database, journal, epoch)
         redis_url = settings.redis.url.get_secret_value()
         redis = RedisLayer(redis_url, household_uid, settings.cache.max_entries) if redis_url else None
@@ -205,6 +213,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.JOURNAL] = journal
         application[keys.EPOCH] = epoch
         application[keys.KNOWLEDGE] = knowledge
+        application[keys.DOCUMENTS] = documents
         application[keys.PREFERENCES] = preferences
         application[keys.FEEDBACK] = Feedback(database, journal, epoch)
         application[keys.EXPORT] = Export(database)

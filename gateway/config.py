@@ -216,6 +216,15 @@ class RecallSettings(Section):
     history_minutes: Positive = 30
 
 
+class DocumentSettings(Section):
+    max_bytes: Positive = 104_857_600
+    max_pages: Positive = 5000
+    passage_characters: Annotated[int, Field(ge=100, le=4000)] = 500
+    overlap_characters: Annotated[int, Field(ge=0, le=1000)] = 50
+    read_seconds: Positive = 600
+    read_megabytes: Annotated[int, Field(ge=128)] = 512
+
+
 class JournalSettings(Section):
     max_bytes: Annotated[int, Field(ge=65536)] = 67_108_864
 
@@ -242,6 +251,7 @@ class Settings(Section):
     home: HomeSettings = HomeSettings()
     cache: CacheSettings = CacheSettings()
     recall: RecallSettings = RecallSettings()
+    documents: DocumentSettings = DocumentSettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
 

@@ -15,12 +15,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.cache.responses import ResponseCache
-from gateway.config import Settings
+from gateway.config import DocumentSettings, Settings
 from gateway.edge import keys, routes
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.middleware import middlewares
 from gateway.errors import ModelUnavailable
 from gateway.llm.embedding import OllamaEmbedder
+from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
@@ -50,6 +51,7 @@ class Household:
     metrics: Metrics
     late: LateEmbedder
     knowledge: KnowledgeBase
+    documents: Documents
     preferences: Preferences
     cache: ResponseCache
     feedback: Feedback
@@ -95,6 +97,7 @@ class Household:
         app[keys.SETTINGS] = settings
         app[keys.DATABASE] = self.database
         app[keys.KNOWLEDGE] = self.knowledge
+        app[keys.DOCUMENTS] = self.documents
         app[keys.PREFERENCES] = self.preferences
         app[keys.FEEDBACK] = self.feedback
         app[keys.EXPORT] = self.export
@@ -134,6 +137,13 @@ async def opened(
         stack.push_async_callback(embedder.close)
         late = LateEmbedder(database, embedder, epoch, metrics, settings.embedding, scope.household_id)
         await stack.enter_async_context(late)
+
+        async def changed() -> None:
+            await epoch.refresh()
+            late.wake()
+
+        documents = Documents(database, DocumentSettings(), folder.parent / "documents", scope.household_id, changed)
+        await stack.enter_async_context(documents)
         cache = ResponseCache(database, epoch, settings.cache, metrics)
         await cache.start()
         stack.push_async_callback(cache.close)
@@ -146,6 +156,7 @@ async def opened(
             metrics=metrics,
             late=late,
             knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
+            documents=documents,
             preferences=Preferences(database, journal, epoch),
             cache=cache,
             feedback=Feedback(database, journal, epoch),

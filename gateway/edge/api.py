@@ -49,6 +49,7 @@ MAX_DEPTH = 32  # of a JSON value to be kept
 READS = ("GET", "DELETE")
 JSON = "application/json"
 JSON_LINES = "application/x-ndjson"
+FORM = "multipart/form-data"
 
 
 class Input(BaseModel):
@@ -260,6 +261,31 @@ _INNER: dict[str, Any] = {
 EXTRA_SCHEMAS: Mapping[str, Any] = {
     "JsonValue": {"description": "Any JSON", **_INNER},
     "KeptValue": {"description": "Any JSON but null", "anyOf": _INNER["anyOf"][1:]},
+    "Upload": {
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": False,
+        "properties": {
+            "file": {
+                "type": "string",
+                "format": "binary",
+                "description": "With its name, whose ending tells how to read it",
+            },
+            "folder": {**_SAID_SCHEMA, "maxLength": 255},
+            "tags": {"type": "string", "description": "By commas"},
+            "shared": {
+                "type": "boolean",
+                "default": False,
+                "description": "With a member's token: for everyone in the household, not the member alone",
+            },
+        },
+    },
+    "Replacement": {
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": False,
+        "properties": {"file": {"type": "string", "format": "binary"}},
+    },
 }
 
 # pydantic follows no reference to what it has not made; the document puts this one in.
@@ -278,8 +304,8 @@ class Endpoint(Generic[Given]):
 
     `answers` maps a status to its model, to a media type where it is no JSON, or to None where there is no body.
     `fails` are the error statuses beside those that `failures` adds by itself. `streams` are the media types of a
-    body that the handler reads piece by piece; `everyone` marks what needs no token, `events` what may also
-    answer 200 as server-sent events.
+    body that the handler reads piece by piece, `form` the schema of one that is a form; `everyone` marks what needs no
+    token, `events` what may also answer 200 as server-sent events.
     """
 
     method: str
@@ -290,6 +316,7 @@ class Endpoint(Generic[Given]):
     summary: str
     fails: tuple[int, ...] = ()
     streams: tuple[str, ...] = ()
+    form: str = ""
     everyone: bool = False
     events: bool = False
 
@@ -401,6 +428,11 @@ def _query(request: web.Request, model: type[Given], context: Mapping[str, Any])
             raise BadRequest(f"{_printable(key)} is given more than once.", field=_printable(key))
         else:
             values[key] = value
+    return check(values, model, context)
+
+
+def check(values: Mapping[str, Any], model: type[Given], context: Mapping[str, Any]) -> Given:
+    """Values by their names to an instance of `model`. Raises BadRequest that names the field; `context` as `parse`."""
     try:
         return model.model_validate(values, context=dict(context))
     except ValidationError as error:
@@ -424,7 +456,7 @@ async def read_body(request: web.Request, settings: Settings, *, images: bool = 
         raise _too_large(bound)
     if request.content.is_eof():
         # A small body comes with its head: there is nothing to wait for.
-        with _broken_off():
+        with broken_off():
             whole = request.content.read_nowait()
         if len(whole) > bound:
             raise _too_large(bound)
@@ -443,13 +475,14 @@ def _too_large(bound: int) -> PayloadTooLarge:
 
 async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
     """The body as it comes. Raises BadRequest where it breaks off or its encoding is not what it says."""
-    with _broken_off():
+    with broken_off():
         async for piece in request.content.iter_any():
             yield piece
 
 
 @contextmanager
-def _broken_off() -> Iterator[None]:
+def broken_off() -> Iterator[None]:
+    """Makes BadRequest of what aiohttp raises where a body breaks off or is not encoded as its headers say."""
     try:
         yield
     except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:

@@ -104,8 +104,9 @@ def _operation(endpoint: Endpoint[Any], takes: Mapping[str, Any], reference: Map
                 parameter["description"] = schema["description"]
             parameters.append(parameter)
     if endpoint.streams:
-        content = {media_type: {"schema": {"type": "string"}} for media_type in endpoint.streams}
-        operation["requestBody"] = {"required": False, "content": content}
+        piecewise = {"$ref": REFERENCE.format(model=endpoint.form)} if endpoint.form else {"type": "string"}
+        content = {media_type: {"schema": piecewise} for media_type in endpoint.streams}
+        operation["requestBody"] = {"required": bool(endpoint.form), "content": content}
     if parameters:
         operation["parameters"] = parameters
     operation["responses"] = {

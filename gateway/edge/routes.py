@@ -12,6 +12,7 @@ from gateway.edge import (
     cache,
     conversation,
     conversations,
+    documents,
     memory,
     ollama,
     ollama_rest,
@@ -20,7 +21,7 @@ from gateway.edge import (
     status,
     training,
 )
-from gateway.edge.api import ID_PATH, JSON, JSON_LINES, Endpoint, Nothing
+from gateway.edge.api import FORM, ID_PATH, JSON, JSON_LINES, Endpoint, Nothing
 from gateway.edge.keys import OPENAPI, SETTINGS
 from gateway.edge.middleware import mark_response
 from gateway.edge.openapi import document
@@ -36,6 +37,12 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("GET",    f"/memory/{ID_PATH}",  memory.read,         Nothing,               {200: memory.Entry},    "Read an entry"),
     Endpoint("PATCH",  f"/memory/{ID_PATH}",  memory.change,       memory.Change,         {200: memory.Entry},    "Correct an entry"),
     Endpoint("DELETE", f"/memory/{ID_PATH}",  memory.delete,       Nothing,               {204: None},            "Forget an entry"),
+
+    Endpoint("POST",   "/documents",          documents.add,       Nothing,               {200: documents.Paper, 202: documents.Paper}, "Take a document in", streams=(FORM,), form="Upload"),
+    Endpoint("GET",    "/documents",          documents.page,      documents.Page,        {200: documents.Papers}, "List documents"),
+    Endpoint("GET",    f"/documents/{ID_PATH}", documents.read,    Nothing,               {200: documents.Paper}, "Read about a document"),
+    Endpoint("PUT",    f"/documents/{ID_PATH}", documents.replace, Nothing,               {200: documents.Paper, 202: documents.Paper}, "Replace a document", fails=(409,), streams=(FORM,), form="Replacement"),
+    Endpoint("DELETE", f"/documents/{ID_PATH}", documents.delete,  Nothing,               {204: None},            "Forget a document and all that came from it"),
 
     Endpoint("POST",   "/preferences/set",    preferences.put,     preferences.Setting,   {200: preferences.Item, 201: preferences.Item, 202: preferences.AcceptedKey}, "Set a preference"),
     Endpoint("GET",    "/preferences/get",    preferences.get,     preferences.Wanted,    {200: preferences.ItemOrItems}, "Read by key or category", fails=(404,)),

@@ -1,9 +1,8 @@
 """Documents to passages, in a process of its own: what a hostile file does, it does there, within limits.
 
-`python -m gateway.memory.parsing FILE OUT NAME LIMITS` writes the passages to OUT, a JSON array `[content, page,
-heading]` a line, and says on standard output how it went: `{"pages": 12, "passages": 340}`, or `{"reason": "is
-encrypted ..."}`. LIMITS is a JSON object of the fields of `Limits`. Of the gateway nothing is loaded here but what cuts
-text.
+`python -m gateway.memory.parsing FILE NAME LIMITS` writes the passages to standard output, a JSON array `[content,
+page, heading]` a line, and at last how it went: `{"pages": 12, "passages": 340}`, or `{"reason": "is encrypted ..."}`.
+LIMITS is a JSON object of the fields of `Limits`. Of the gateway nothing is loaded here but what cuts text.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 from xml.parsers import expat
 
 from gateway.memory.chunking import Block, clean, passages
@@ -510,7 +509,7 @@ def reader_of(name: str) -> Reader | None:
     return READERS.get(Path(name).suffix.lower())
 
 
-def parse(file: BinaryIO, name: str, limits: Limits, out: io.TextIOBase) -> dict[str, Any]:
+def parse(file: BinaryIO, name: str, limits: Limits, out: IO[str]) -> dict[str, Any]:
     """Writes the passages of `file` to `out` and returns how many pages (None: it has none) and passages there are.
 
     Raises UnreadableError with the reason.
@@ -540,7 +539,8 @@ def parse(file: BinaryIO, name: str, limits: Limits, out: io.TextIOBase) -> dict
 
 def main(arguments: Sequence[str]) -> int:
     """The process: see the head of this file. The exit code is 0 where standard output says how it went."""
-    path, out, name, given = arguments
+    path, name, given = arguments
+    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
     limits = Limits(**json.loads(given))
     logging.disable()
     csv.field_size_limit(SAMPLE * 16)
@@ -551,8 +551,8 @@ def main(arguments: Sequence[str]) -> int:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (limits.megabytes * 1024 * 1024,) * 2)
     try:
-        with Path(path).open("rb") as file, Path(out).open("w", encoding="utf-8") as target:
-            said = parse(file, name, limits, target)
+        with Path(path).open("rb") as file:
+            said = parse(file, name, limits, out)
     except UnreadableError as error:
         said = {"reason": str(error)}
     except MemoryError:
@@ -561,7 +561,8 @@ def main(arguments: Sequence[str]) -> int:
         said = {"reason": "is nested too deeply"}
     except Exception as error:  # noqa: BLE001 - the boundary: a file that no library foresaw ends like any broken one
         said = {"reason": f"is broken, or no {Path(name).suffix[1:].upper()} ({type(error).__name__})"}
-    sys.stdout.write(json.dumps(said))
+    out.write(json.dumps(said))
+    out.flush()
     return 0
 
 

@@ -103,7 +103,9 @@ class Recall:
             return
         floor = self._min_score if result.mode == "vector" else MIN_WORDS
         found.knowledge = [
-            Source("document" if entry.kind == "document" else "knowledge", entry.id, entry.content, round(score, 4))
+            Source("document", entry.id, f"[{entry.source}] {entry.content}", round(score, 4))
+            if entry.kind == "document" and entry.source
+            else Source("knowledge", entry.id, entry.content, round(score, 4))
             for entry, score in result.hits
             if score >= floor
         ]
