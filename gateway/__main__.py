@@ -9,23 +9,39 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from gateway import __version__, config, logs
 from gateway.config import Settings
-from gateway.errors import GatewayError, SettingsError
+from gateway.errors import GatewayError, PayloadTooLarge, SettingsError
+from gateway.metrics import Metrics
+from gateway.shapes import Scope
 from gateway.store import members, migrations, setup
 from gateway.store.examination import household_database
+from gateway.store.pool import Database
+
+if TYPE_CHECKING:
+    from gateway.memory.documents import Documents
 
 Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
 
 TOKEN_BYTES = 32  # of randomness: nobody guesses it, so an unsalted hash keeps it safe
 NAME_CHARACTERS = 200
+TAG_CHARACTERS = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,6 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", parents=[with_config], help="try every part, and say what to do")
     doctor.set_defaults(command=_doctor)
 
+    ingest = commands.add_parser("ingest", parents=[with_config], help="take documents in: files, or folders of them")
+    ingest.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    ingest.add_argument(
+        "--folder", type=_name, metavar="NAME", help="keep them in this folder (default: the path's own)"
+    )
+    ingest.add_argument(
+        "--tag", type=_tag, action="append", default=[], metavar="TAG", help="may be given several times"
+    )
+    ingest.add_argument("--member", type=_name, metavar="NAME", help="this member's own (default: everyone's)")
+    ingest.set_defaults(command=_ingest)
+
     member = commands.add_parser("member", help="people with a token, and so a memory, of their own")
     actions = member.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add = actions.add_parser("add", parents=[with_config], help="make a member; shows the token, this once")
@@ -98,6 +125,12 @@ def _name(text: str) -> str:
     if not text.strip() or len(text) > NAME_CHARACTERS or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is no name of 1 to {NAME_CHARACTERS} printable characters")
     return text.strip()
+
+
+def _tag(text: str) -> str:
+    if "," in text or len(text) > TAG_CHARACTERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no tag of 1 to {TAG_CHARACTERS} characters without commas")
+    return _name(text)
 
 
 async def _serve(settings: Settings, _: argparse.Namespace) -> int:
@@ -145,6 +178,74 @@ async def _doctor(settings: Settings, _: argparse.Namespace) -> int:
     from gateway import doctor
 
     return await doctor.run(settings)
+
+
+async def _ingest(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway.app import data_folder
+    from gateway.memory.documents import Documents, files_below
+
+    for path in given.paths:
+        if not path.exists():
+            print(f"{path} is not there", file=sys.stderr)
+            return 1
+    files = [(file, given.folder or folder) for path in given.paths for file, folder in files_below(path)]
+    if not files:
+        print("There is no document that could be read.", file=sys.stderr)
+        return 1
+    folder = data_folder(settings.data) / "documents"
+    async with household_database(settings) as address:
+        household_id = await setup.prepare(settings, address)
+        database = await Database.open(address, settings.postgres, Metrics())
+        try:
+            scope = await _whose(database, Scope(household_id), given.member)
+            if scope is None:
+                print(f"{given.member} is no member; python -m gateway member list tells who is", file=sys.stderr)
+                return 1
+            # A gateway that runs hears of what changed from the database.
+            documents = Documents(database, settings.documents, folder, household_id, _nothing)
+            return await _take_in(documents, scope, files, given.tag)
+        finally:
+            await database.close()
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _whose(database: Database, household: Scope, name: str | None) -> Scope | None:
+    if name is None:
+        return household
+    async with database.scoped(household) as connection:
+        return await members.by_name(connection, name)
+
+
+async def _take_in(
+    documents: Documents, scope: Scope, files: Sequence[tuple[Path, str | None]], tags: Sequence[str]
+) -> int:
+    known = failed = passages = 0
+    with Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    ) as bar:
+        task = bar.add_task("", total=len(files))
+        for path, folder in files:
+            bar.update(task, description=path.name[:40])
+            try:
+                document, new = await documents.take_in(scope, path, folder=folder, tags=tags)
+            except PayloadTooLarge as error:
+                print(f"{path}: {error.message}", file=sys.stderr)
+                failed += 1
+            else:
+                if document.state == "failed":
+                    print(f"{path} {document.reason}", file=sys.stderr)
+                failed += document.state == "failed"
+                known += not new
+                passages += document.passages if new else 0
+            bar.advance(task)
+    taken = len(files) - known - failed
+    print(f"{taken} taken in ({passages} passages), {known} known already, {failed} failed.")
+    if passages:
+        print("Found by their words at once, by their meaning when the gateway, running, has made their vectors.")
+    return 1 if failed else 0
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ async def empty(postgres: Address) -> AsyncIterator[Address]:
 async def test_help_names_the_commands() -> None:
     done = await run("--help")
     assert (done.code, done.err) == (0, "")
-    for command in ("serve", "migrate", "doctor", "member"):
+    for command in ("serve", "migrate", "doctor", "ingest", "member"):
         assert re.search(rf"^ +{command} +\w", done.out, re.MULTILINE)
     assert "--down N" in (await run("migrate", "--help")).out
     assert re.search(r"add.*\n.*list.*\n.*revoke", (await run("member", "--help")).out)
@@ -148,6 +148,49 @@ async def test_migrate_down_and_up(household: Mapping[str, str], admin: asyncpg.
     assert (await run("migrate", "--down", "1", **household)).out == "There is nothing to take back.\n"
     assert (await run("migrate", **household)).out == "The database is up to date.\n"
     assert await admin.fetchval(tables) == 1
+
+
+async def test_ingest_takes_in_files_and_folders(
+    household: Mapping[str, str], admin: asyncpg.Connection, tmp_path: Path
+) -> None:
+    manuals = tmp_path / "manuals"
+    (manuals / "kitchen").mkdir(parents=True)
+    (manuals / ".hidden").mkdir()
+    (manuals / "kitchen" / "oven.md").write_text("# Oven\nIt heats.", encoding="utf-8")
+    (manuals / "kitchen" / "copy.md").write_text("# Oven\nIt heats.", encoding="utf-8")
+    (manuals / "broken.pdf").write_bytes(b"no")
+    (manuals / "program.exe").write_bytes(b"MZ")
+    (manuals / ".hidden" / "no.txt").write_text("hidden", encoding="utf-8")
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear all.", encoding="utf-8")
+    data = {"GATEWAY_DATA": str(tmp_path / "data"), **household}
+
+    done = await run("ingest", str(manuals), str(letter), "--tag", "home", **data)
+    assert done.code == 1
+    assert "2 taken in (2 passages), 1 known already, 1 failed." in done.out
+    assert "broken.pdf is no whole PDF" in done.err
+    rows = await admin.fetch(
+        """
+        SELECT k.content, k.source, k.tags, f.name AS folder
+        FROM knowledge k JOIN documents d ON d.id = k.document_id LEFT JOIN folders f ON f.id = d.folder_id
+        ORDER BY k.content
+        """
+    )
+    assert [tuple(row) for row in rows] == [
+        ("Dear all.", "letter.txt", ["home"], None),
+        ("Oven\nIt heats.", "copy.md", ["home"], "manuals/kitchen"),
+    ]
+    assert not any((tmp_path / "data" / "documents").iterdir())
+
+    assert (await run("ingest", str(letter), **data)).code == 0
+    for wrong, words in [
+        ((str(tmp_path / "nowhere"),), "is not there"),
+        ((str(manuals / ".hidden" / "none"),), "is not there"),
+        ((str(letter), "--member", "Nobody"), "Nobody is no member"),
+    ]:
+        refused = await run("ingest", *wrong, **data)
+        assert (refused.code, refused.out) == (1, "")
+        assert words in refused.err
 
 
 async def test_init_db_prepares_an_empty_database(empty: Address) -> None:

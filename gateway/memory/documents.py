@@ -223,6 +223,23 @@ class Documents:
             self._drop(upload)
         await self._changed()
 
+    async def take_in(
+        self, scope: Scope, path: Path, *, folder: str | None, tags: Sequence[str]
+    ) -> tuple[Document, bool]:
+        """Adds a file of this machine and reads it now: what became of it, and whether it is new.
+
+        Raises PayloadTooLarge, UnsupportedMediaType, or Unavailable where it cannot be read from the disk.
+        """
+        async with self.receive(path.name) as incoming:
+            try:
+                with path.open("rb") as file:
+                    while data := await asyncio.to_thread(file.read, BUFFER):
+                        await incoming.write(data)
+            except OSError as error:
+                raise Unavailable(f"{path} cannot be read ({error.strerror}).") from error
+            document, new = await self.add(scope, incoming, folder=folder, tags=tags, shared=False)
+        return (await self.read(document) if new else document), new
+
     async def read(self, document: Document) -> Document:
         """Reads a document that waits, now, and returns what became of it."""
         scope = Scope(self._household.household_id, document.member_id)
@@ -377,6 +394,23 @@ class Documents:
     def _drop(self, upload: str) -> None:
         # Who is reading it keeps what is open, and finds at the end that nobody wants it.
         (self._folder / upload).unlink(missing_ok=True)
+
+
+def files_below(path: Path) -> list[tuple[Path, str | None]]:
+    """The documents at a path, each with the folder it belongs into; hidden ones and those nobody reads left out.
+
+    A file belongs into none, what is in a folder into one of that name, and so on below: `manuals/kitchen`.
+    """
+    if path.is_file():
+        return [(path, None)]
+    top = path.resolve()
+    return [
+        (file, "/".join((top.name, *file.relative_to(top).parts[:-1])))
+        for file in sorted(top.rglob("*"))
+        if file.is_file()
+        and reader_of(file.name) is not None
+        and not any(part.startswith(".") for part in file.relative_to(top).parts)
+    ]
 
 
 def _some(lines: Iterator[bytes]) -> list[Passage]:

@@ -16,6 +16,7 @@ from gateway.errors import StoreUnavailable
 from gateway.memory.documents import Documents
 from gateway.shapes import Scope
 from gateway.store.pool import Database
+from tests.house import House
 from tests.household import Client, Household, add_member
 from tests.papers import pdf
 from tests.store.conftest import until
@@ -248,3 +249,19 @@ async def test_two_readers_do_not_read_the_same(household: Household, database: 
         await documents.add(scope, incoming, folder=None, tags=(), shared=False)
         assert await documents.read_waiting() == 0  # it is still being written
     assert sorted(await asyncio.gather(documents.read_waiting(), documents.read_waiting())) == [0, 1]
+
+
+async def test_a_turn_is_told_the_name_and_the_page(house: House) -> None:
+    manual = pdf([" ", "The dishwasher filter is cleaned by rinsing it under the tap."])
+    async with house.client.post("/documents", data=form(manual)) as response:
+        given = await response.json()
+    while (await (await house.client.get(f"/documents/{given['id']}")).json())["state"] != "ready":
+        await asyncio.sleep(0.02)
+    reply = await house.say("The dishwasher filter is cleaned by rinsing it how?")
+    documents = [source for source in reply["sources"] if source["kind"] == "document"]
+    label = "[dishwasher.pdf, page 2] The dishwasher filter is cleaned"
+    assert documents[0]["text"].startswith(label)
+    prompt = house.model.chats[-1]["messages"][-1]["content"]
+    assert f"- {label}" in prompt
+    listed = await house.say("What do you know about me?")
+    assert "dishwasher" not in listed["response"]["speech"]["plain"]["speech"]
