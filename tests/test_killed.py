@@ -1,4 +1,4 @@
-"""A gateway that is killed outright loses no turn that it answered."""
+"""A gateway that is killed outright loses no turn that it answered, and no document that it took in."""
 
 from __future__ import annotations
 
@@ -111,3 +111,43 @@ async def test_killed_amid_twenty_turns(address: Address, admin: asyncpg.Connect
             )
             gateway.send_signal(signal.SIGTERM)
             assert await gateway.wait() == 0
+
+
+async def test_killed_while_a_document_is_stored(address: Address, admin: asyncpg.Connection, tmp_path: Path) -> None:
+    async with ScriptedModel() as model:
+        port = free_port()
+        environment = {
+            "GATEWAY_DATA": str(tmp_path / "data"),
+            "GATEWAY_PORT": str(port),
+            "GATEWAY_WYOMING_PORT": "0",
+            "POSTGRES_HOST": address.host,
+            "POSTGRES_PORT": str(address.port),
+            "POSTGRES_USER": address.user,
+            "POSTGRES_DB": address.database,
+            "OLLAMA_URL": model.url,
+        }
+        settings = tmp_path / "gateway.yaml"
+        settings.write_text("{}\n", encoding="utf-8")
+        text = "\n\n".join(f"Paragraph {number} of a long letter. " * 20 for number in range(600))
+        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'knowledge'::regclass AND NOT granted"
+        locked = admin.transaction()
+        async with program(environment, settings) as gateway:
+            await locked.start()
+            await admin.execute("LOCK TABLE knowledge IN SHARE MODE")
+            async with aiohttp.ClientSession() as session:
+                form = aiohttp.FormData()
+                form.add_field("file", text.encode(), filename="letter.txt")
+                async with session.post(f"http://127.0.0.1:{port}/documents", data=form) as response:
+                    assert response.status == 202, await response.text()
+                while not await admin.fetchval(waiting):
+                    await asyncio.sleep(0.02)
+            gateway.send_signal(signal.SIGKILL)
+            await gateway.wait()
+        await locked.rollback()
+
+        async with program(environment, settings):
+            while (document := await admin.fetchrow("SELECT state, passages FROM documents"))["state"] != "ready":
+                await asyncio.sleep(0.05)
+        stored = await admin.fetch("SELECT content FROM knowledge WHERE kind = 'document' ORDER BY id")
+        assert document["passages"] == len(stored) > 600
+        assert all(any(f"Paragraph {number} " in row["content"] for row in stored) for number in (0, 299, 599))
