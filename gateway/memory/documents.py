@@ -29,7 +29,7 @@ from typing import IO, Any
 
 from gateway.config import ENVIRONMENT, DocumentSettings
 from gateway.errors import GatewayError, NotFound, PayloadTooLarge, Unavailable, UnsupportedMediaType
-from gateway.memory.parsing import READERS, Limits, reader_of
+from gateway.memory.parsing import EXIT_DISK, READERS, Limits, reader_of
 from gateway.shapes import Passage, Scope
 from gateway.store import documents as rows
 from gateway.store import members
@@ -304,7 +304,7 @@ class Documents:
 
     async def _read(self, scope: Scope, document: Document) -> bool:
         """Reads a document whose file is here and that nobody else is reading; whether it did."""
-        path = self._folder / (document.upload or "")
+        path = self._folder / (document.upload or "none")
         file = _locked(path)
         if file is None:
             if not path.is_file() and datetime.now(UTC) - document.updated_at > GONE_AFTER:
@@ -323,6 +323,8 @@ class Documents:
             path.unlink(missing_ok=True)
         except GatewayError:
             raise
+        except OSError as error:  # a full disk, no process to be had: not the document's fault, and it passes
+            raise Unavailable(f"a document cannot be read now ({error.strerror})") from error
         except Exception:
             # One document's boundary: what nobody foresaw must not keep those behind it waiting, nor come back.
             LOG.exception("document %d could not be taken in", document.id)
@@ -368,6 +370,8 @@ class Documents:
                 await process.wait()
         if process.returncode == 0:
             return await asyncio.to_thread(_last, out)
+        if process.returncode == EXIT_DISK:
+            raise Unavailable("the data folder takes no passages: is the disk full?")
         if process.returncode == -signal.SIGXCPU:
             return too_long
         return {"reason": f"broke what reads it (exit code {process.returncode})"}

@@ -8,6 +8,7 @@ LIMITS is a JSON object of the fields of `Limits`. Of the gateway nothing is loa
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import itertools
 import json
@@ -32,6 +33,7 @@ MAX_CHARACTERS = 10_000_000  # of all passages: some 5,000 closely printed pages
 MAX_DEPTH = 256  # of elements within each other
 MAX_HEADINGS = 10_000  # of a PDF's outline
 NICENESS = 10  # whoever speaks goes first
+EXIT_DISK = 3  # the exit code where the disk is at fault, not the document
 SAMPLE = 65_536  # characters from which the delimiter of a CSV is told
 
 
@@ -559,6 +561,10 @@ def main(arguments: Sequence[str]) -> int:
         said = {"reason": f"needs more than {limits.megabytes} MB of memory to be read"}
     except RecursionError:
         said = {"reason": "is nested too deeply"}
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            os._exit(EXIT_DISK)  # at once: whatever else would be written fails as well
+        said = {"reason": f"is broken, or no {Path(name).suffix[1:].upper()} ({type(error).__name__})"}
     except Exception as error:  # noqa: BLE001 - the boundary: a file that no library foresaw ends like any broken one
         said = {"reason": f"is broken, or no {Path(name).suffix[1:].upper()} ({type(error).__name__})"}
     out.write(json.dumps(said))

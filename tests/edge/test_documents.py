@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,7 +13,7 @@ import asyncpg
 import pytest
 
 from gateway.config import DocumentSettings
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreUnavailable, Unavailable
 from gateway.memory.documents import Documents
 from gateway.shapes import Scope
 from gateway.store.pool import Database
@@ -235,6 +236,28 @@ async def test_what_waits_is_read_by_the_next_run(
         found = await after.get(scope, document.id)
     assert (found.state, found.passages) == ("ready", 1)
     assert not any(before._folder.iterdir())
+
+
+async def test_a_full_disk_is_not_the_documents_fault(
+    household: Household, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changed() -> None:
+        pass
+
+    documents = Documents(
+        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed
+    )
+    async with documents.receive("a.txt") as incoming:
+        await incoming.write(b"Some words. " * 10_000)
+        document, _ = await documents.add(scope, incoming, folder=None, tags=(), shared=False)
+    with monkeypatch.context() as patch:
+        # Stands for the folder's disk: a device that is always full.
+        full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115 (closed by who gets it)
+        patch.setattr("gateway.memory.documents.TemporaryFile", lambda **_: full)
+        with pytest.raises(Unavailable, match="is the disk full"):
+            await documents.read(document)
+    assert (await documents.get(scope, document.id)).state == "parsing"
+    assert (await documents.read(document)).state == "ready"
 
 
 async def test_two_readers_do_not_read_the_same(household: Household, database: Database, scope: Scope) -> None:
