@@ -1,14 +1,14 @@
 -- Search by words that ranks as BM25 does, and finds misspelt words.
 --
--- BM25 needs to know how many entries hold a word, and how long entries are. Both are kept here by statement, for what a
--- household shares and for each member apart: whoever searches counts what they see, and no more.
+-- BM25 needs to know how many entries hold a word, and how long entries are. Both are kept here by statement, for what
+-- a household shares and for each member apart: whoever searches counts what they see, and no more.
 
 CREATE FUNCTION word_count(words tsvector) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (SELECT coalesce(sum(cardinality(positions)), 0)::integer FROM unnest(words));
 
 ALTER TABLE knowledge
-    ADD COLUMN words integer NOT NULL GENERATED ALWAYS AS (word_count(to_tsvector('public.gateway'::regconfig, content)))
-        STORED;
+    ADD COLUMN words integer NOT NULL
+        GENERATED ALWAYS AS (word_count(to_tsvector('public.gateway'::regconfig, content))) STORED;
 
 -- What was added last stands in a list that every search reads from end to end, once a word: a short one, then. In kB.
 ALTER INDEX knowledge_by_words SET (gin_pending_list_limit = 64);
@@ -54,8 +54,8 @@ BEGIN
 END
 $$;
 
--- Runs after the trigger that moves the memory epoch (triggers fire by name), which holds the household's row by then: of
--- two transactions that add the same words in different orders none waits for the other in a circle.
+-- Runs after the trigger that moves the memory epoch (triggers fire by name), which holds the household's row by then:
+-- of two transactions that add the same words in different orders none waits for the other in a circle.
 CREATE FUNCTION count_words() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -90,10 +90,12 @@ BEGIN
         INTO households, owners, lexemes, changes FROM (
             SELECT r.household_id AS h, r.member_id AS m, l.w, sum(r.sign * l.n) AS n
             FROM (
-                SELECT n.household_id, n.member_id, n.search, n.words, 1 AS sign FROM new_rows n JOIN old_rows o USING (id)
+                SELECT n.household_id, n.member_id, n.search, n.words, 1 AS sign
+                FROM new_rows n JOIN old_rows o USING (id)
                 WHERE (n.household_id, n.member_id, n.search) IS DISTINCT FROM (o.household_id, o.member_id, o.search)
                 UNION ALL
-                SELECT o.household_id, o.member_id, o.search, o.words, -1 FROM new_rows n JOIN old_rows o USING (id)
+                SELECT o.household_id, o.member_id, o.search, o.words, -1
+                FROM new_rows n JOIN old_rows o USING (id)
                 WHERE (n.household_id, n.member_id, n.search) IS DISTINCT FROM (o.household_id, o.member_id, o.search)
             ) AS r CROSS JOIN LATERAL (
                 SELECT unnest(tsvector_to_array(r.search)) AS w, 1 AS n UNION ALL VALUES (NULL, 1), ('', r.words)) AS l
@@ -112,8 +114,10 @@ BEGIN
     FROM unnest(households, owners, lexemes, changes) AS c (h, m, w, n)
     WHERE c.n < 0 AND k.household_id = c.h AND k.word = c.w AND k.member_id IS NOT DISTINCT FROM c.m;
     INSERT INTO knowledge_words (household_id, member_id, word, documents)
-    SELECT c.h, c.m, c.w, c.n FROM unnest(households, owners, lexemes, changes) AS c (h, m, w, n) WHERE c.n > 0 AND c.w <> ''
-    ON CONFLICT (household_id, word, member_id) DO UPDATE SET documents = knowledge_words.documents + EXCLUDED.documents;
+    SELECT c.h, c.m, c.w, c.n
+    FROM unnest(households, owners, lexemes, changes) AS c (h, m, w, n) WHERE c.n > 0 AND c.w <> ''
+    ON CONFLICT (household_id, word, member_id)
+        DO UPDATE SET documents = knowledge_words.documents + EXCLUDED.documents;
 
     UPDATE knowledge_totals t SET entries = t.entries + c.entries, words = t.words + c.words
     FROM (SELECT c.h, c.m, coalesce(sum(c.n) FILTER (WHERE c.w IS NULL), 0) AS entries,
@@ -125,7 +129,8 @@ BEGIN
     SELECT c.h, c.m, sum(c.n) FILTER (WHERE c.w IS NULL), coalesce(sum(c.n) FILTER (WHERE c.w = ''), 0)
     FROM unnest(households, owners, lexemes, changes) AS c (h, m, w, n)
     WHERE (c.w IS NULL OR c.w = '')
-      AND NOT EXISTS (SELECT FROM knowledge_totals t WHERE t.household_id = c.h AND t.member_id IS NOT DISTINCT FROM c.m)
+      AND NOT EXISTS (
+          SELECT FROM knowledge_totals t WHERE t.household_id = c.h AND t.member_id IS NOT DISTINCT FROM c.m)
     GROUP BY 1, 2 HAVING sum(c.n) FILTER (WHERE c.w IS NULL) > 0;
     RETURN NULL;
 END
@@ -147,7 +152,7 @@ GROUP BY 1, 2, 3;
 INSERT INTO knowledge_totals (household_id, member_id, entries, words)
 SELECT household_id, member_id, count(*), sum(words) FROM knowledge GROUP BY 1, 2;
 
--- --- search -----------------------------------------------------------------------------------------------------------
+-- --- search ---------------------------------------------------------------------------------------------------------
 
 -- The words that somebody who wrote `misspelt` may have meant, nearest first. PL/pgSQL looks `%` and `similarity` up
 -- when it runs.
@@ -174,7 +179,7 @@ DROP FUNCTION search_knowledge(text, text[], bigint, integer);
 -- `@@` is not leakproof, so under a policy PostgreSQL would leave the GIN index unused; here the policy's predicate is
 -- repeated instead. A word of the question stands for itself, at a discount for words that begin alike (inflected
 -- languages change the end), and where there are none for words spelt alike. `score` is BM25's; `strength` what part
--- that is of the most that the question's words could give; `share` the share of the question's weight that the row has.
+-- that is of the most that the question's words could give; `share` the part of the question's weight that the row has.
 CREATE FUNCTION search_knowledge(
     question text, wanted_tags text[], only_member bigint, at_most integer,
     only_kind text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
@@ -189,7 +194,7 @@ DECLARE
     inflected CONSTANT double precision := 0.5;
     misspelt CONSTANT double precision := 0.8;
     -- Rows that words find. A commoner word finds none while there are rarer ones, and counts in the rank all the same.
-    budget CONSTANT integer := 3000;
+    budget CONSTANT integer := 1500;
     bounds CONSTANT double precision[] := '{0.5,1.1,1.3,1.39,1.44,1.477,1.501,1.519,1.533,1.544}';
     entries double precision;
     average double precision;
@@ -259,7 +264,7 @@ BEGIN
         FROM finders f CROSS JOIN LATERAL (
             SELECT k.id, k.words, 1.64493406685 * ts_rank('{1,1,1,1}', k.search, f.query) AS rank FROM knowledge k
             WHERE k.search @@ f.finder
-              -- `+ 0`, and the tags after an OR: the words' index alone finds the rows, no bitmap of all a household has.
+              -- `+ 0`, and tags after an OR: the words' index finds the rows, without a bitmap of all that are there.
               AND k.household_id + 0 = current_household()
               AND (k.member_id IS NULL OR k.member_id = current_member())
               AND (only_member IS NULL OR k.member_id = only_member)
@@ -287,7 +292,8 @@ BEGIN
                    width_bucket(1.64493406685 * ts_rank('{1,1,1,1}', k.search, w.query), bounds)
             FROM best b
             -- setweight unpacks a long row's words once, not once a word asked for.
-            CROSS JOIN LATERAL (SELECT setweight(k.search, 'D') AS search FROM knowledge k WHERE k.id = b.id OFFSET 0) AS k
+            CROSS JOIN LATERAL (
+                SELECT setweight(k.search, 'D') AS search FROM knowledge k WHERE k.id = b.id OFFSET 0) AS k
             JOIN words w ON NOT w.rare AND w.place > 1 AND k.search @@ w.query
         ) AS h
         GROUP BY h.id, h.term
