@@ -31,7 +31,8 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("POST",   "/conversation",       conversation.converse, conversation.ConversationRequest, {200: conversation.ConversationReply}, "Say something to the assistant", events=True),
 
     Endpoint("POST",   "/memory/add",         memory.add,          memory.Addition,       {201: memory.Entry, 202: memory.Reference}, "Keep something"),
-    Endpoint("GET",    "/memory/search",      memory.search,       memory.Search,         {200: memory.Results},  "Find by meaning"),
+    Endpoint("GET",    "/memory/search",      memory.search,       memory.Search,         {200: memory.Results},  "Find by meaning and by words"),
+    Endpoint("GET",    "/memory/suggest",     memory.suggest,      memory.Suggestions,    {200: memory.Suggested},  "Complete what is typed"),
     Endpoint("POST",   "/memory/import",      memory.import_lines, Nothing,               {200: memory.Imported}, "Keep many things, a JSON object a line", streams=(JSON_LINES, "text/plain")),
     Endpoint("GET",    "/memory",             memory.page,         memory.Page,           {200: memory.Entries},  "List what is kept"),
     Endpoint("GET",    f"/memory/{ID_PATH}",  memory.read,         Nothing,               {200: memory.Entry},    "Read an entry"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from gateway.config import EmbeddingSettings
 from gateway.errors import BadRequest, ModelError, NotFound, StoreUnavailable
 from gateway.llm.embedding import Embedder, Vector
+from gateway.memory.fusion import CANDIDATES, Hit, by_words, fuse
 from gateway.shapes import Scope
 from gateway.store import knowledge as rows
 from gateway.store import vectors
 from gateway.store.epoch import EpochWatch
 from gateway.store.journal import Journal
-from gateway.store.knowledge import Knowledge, NewKnowledge
+from gateway.store.knowledge import EVERYTHING, Filter, Knowledge, NewKnowledge, WordMatch
 from gateway.store.pool import Database
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ IMPORT_EMBEDDED_AT_ONCE = 64  # the first lines of an import are found at once; 
 MAX_LINE_BYTES = 262_144  # 8,000 characters escaped as JSON's pairs of \uXXXX, and room for the rest
 MAX_LINE_ERRORS = 1000  # reported; the others are counted
 
+_LAST_WORD = re.compile(r"\w+\Z")
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -45,18 +50,25 @@ class Pending:
     reference: str
 
 
+Mode = Literal["hybrid", "vector", "text"]
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Best first. `mode` tells how it was found: by vector, or by words (`text`) where vectors could not be made.
+    """Best first. `mode` tells how it was found: by vector, by words (`text`, also where the question got no vector),
+    or by both (`hybrid`).
 
-    `complete` is false where something that might belong here could not be looked at by meaning: the question had no
-    vector in time, or a row has none yet. `next_expiry`: when the first of all that the scope sees ends.
+    A hit's score is a cosine on which the matched words add (`hybrid`), a cosine (`vector`), or a part of the greatest
+    score that the question's words could give (`text`). `complete` is false where something that might belong here
+    could not be looked at by meaning though it should: the question had no vector in time, or a row has none yet.
+    `next_expiry`: when the first of all that the scope sees ends. `took`: milliseconds of each step.
     """
 
-    hits: Sequence[tuple[Knowledge, float]]
-    mode: Literal["vector", "text"]
+    hits: Sequence[Hit]
+    mode: Mode
     complete: bool
     next_expiry: datetime | None
+    took: Mapping[str, float]
 
 
 @dataclass(slots=True)
@@ -161,29 +173,44 @@ class KnowledgeBase:
         query: str,
         *,
         limit: int,
-        tags: Sequence[str] = (),
-        member: int | None = None,
+        mode: Mode = "hybrid",
+        only: Filter = EVERYTHING,
     ) -> SearchResult:
-        """What the scope knows that is nearest to `query`; with `tags` only what has them all, with `member` only what
-        is that member's own. Scores are cosines, or the matched share of the question's words where mode is `text`.
-        """
-        vector = await self._vector_of_query(query)
+        """What the scope knows that is nearest to `query`, within `only`; by words if the question gets no vector."""
+        watch = _Watch()
+        vector = await self._vector_of_query(query) if mode != "text" else None
+        watch.lap("embed")
+        candidates = max(limit, CANDIDATES)
         async with self._database.scoped(scope) as connection:
             space_id = await self._space(connection, scope)
             missing, next_expiry = await self._state(connection, scope, space_id)
-            if vector is None:
-                found = await rows.matching(connection, query=query, limit=limit, tags=tags, member=member)
-                return SearchResult(found, "text", complete=False, next_expiry=next_expiry)
-            hits = await rows.nearest(
-                connection, space_id=space_id, embedding=vector, limit=limit, tags=tags, member=member
-            )
-            if missing and len(hits) < limit:
-                # Rows told a moment ago have no vector yet; by their words they can be found already.
-                seen = {entry.id for entry, _ in hits}
-                by_words = await rows.matching(connection, query=query, limit=limit, tags=tags, member=member)
-                both = [*hits, *((entry, score) for entry, score in by_words if entry.id not in seen)]
-                hits = sorted(both, key=lambda hit: hit[1], reverse=True)[:limit]
-            return SearchResult(hits, "vector", complete=not missing, next_expiry=next_expiry)
+            near: list[tuple[Knowledge, float]] = []
+            matched: list[tuple[Knowledge, WordMatch]] = []
+            cosines: dict[int, float] = {}
+            watch.lap("state")
+            if mode != "vector" or vector is None:
+                matched = await rows.matching(connection, query=query, limit=candidates, only=only)
+                watch.lap("text")
+            if vector is not None:
+                near = await rows.nearest(connection, space_id=space_id, embedding=vector, limit=candidates, only=only)
+                seen = {entry.id for entry, _ in near}
+                if others := [entry.id for entry, _ in matched if entry.id not in seen]:
+                    cosines = await rows.cosines(connection, space_id=space_id, embedding=vector, ids=others)
+                watch.lap("vector")
+        if vector is None:
+            return SearchResult(by_words(matched)[:limit], "text", mode == "text", next_expiry, watch.took)
+        hits = fuse(near, matched, cosines)[:limit]
+        return SearchResult(hits, mode, not missing, next_expiry, watch.took)
+
+    async def suggest(self, scope: Scope, prefix: str, *, limit: int) -> list[tuple[str, int]]:
+        """Completes the last word of `prefix` by words of the scope's knowledge (in lower case, without accents); each
+        with how many entries have that word, the commonest first. Nothing after a blank."""
+        before, begun = split_last_word(prefix)
+        if not begun:
+            return []
+        async with self._database.scoped(scope) as connection:
+            found = await rows.suggest_words(connection, begun, limit)
+        return [(before + word, entries) for word, entries in found]
 
     async def get(self, scope: Scope, entry_id: int) -> Knowledge:
         """One entry. Raises NotFound."""
@@ -349,6 +376,26 @@ class KnowledgeBase:
         await self._epoch.refresh()
         if without_vector:
             self._wake_embedder()
+
+
+def split_last_word(text: str) -> tuple[str, str]:
+    """The text in two: what stands before its last word, and that word, empty where the text ends in something else."""
+    begun = _LAST_WORD.search(text)
+    return (text, "") if begun is None else (text[: begun.start()], begun[0])
+
+
+class _Watch:
+    """Milliseconds of each step."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        """Notes how long `step` took, which has just ended."""
+        now = time.perf_counter()
+        self.took[step] = (now - self._since) * 1000
+        self._since = now
 
 
 def _why(error: ModelError | TimeoutError) -> str:

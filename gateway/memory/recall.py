@@ -13,6 +13,7 @@ import orjson
 from gateway.config import RecallSettings
 from gateway.errors import StoreUnavailable
 from gateway.memory.commands import ALIAS_PREFIX
+from gateway.memory.fusion import Hit
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
 from gateway.shapes import Scope, Source
@@ -53,7 +54,7 @@ class _Found:
 
 
 class Recall:
-    """Preferences (newest first) and knowledge (nearest first), side by side."""
+    """Preferences (newest first) and knowledge (best first, by meaning and by words), side by side."""
 
     def __init__(
         self, knowledge: KnowledgeBase, preferences: Preferences, settings: RecallSettings, min_score: float
@@ -101,17 +102,22 @@ class Recall:
             result = await self._knowledge.search(scope, utterance, limit=self._settings.candidates)
         except StoreUnavailable:
             return
-        floor = self._min_score if result.mode == "vector" else MIN_WORDS
         found.knowledge = [
-            Source("document", entry.id, f"[{entry.source}] {entry.content}", round(score, 4))
-            if entry.kind == "document" and entry.source
-            else Source("knowledge", entry.id, entry.content, round(score, 4))
-            for entry, score in result.hits
-            if score >= floor
+            Source("document", hit.entry.id, f"[{hit.entry.source}] {hit.entry.content}", round(hit.score, 4))
+            if hit.entry.kind == "document" and hit.entry.source
+            else Source("knowledge", hit.entry.id, hit.entry.content, round(hit.score, 4))
+            for hit in result.hits
+            if self._belongs(hit)
         ]
         found.next_expiry = result.next_expiry
         if result.complete:
             found.missing.discard("knowledge")
+
+    def _belongs(self, hit: Hit) -> bool:
+        """By its meaning where that could be measured: words that two texts share do not make them about one thing."""
+        if hit.cosine is not None:
+            return hit.cosine >= self._min_score
+        return hit.words is not None and hit.words.share >= MIN_WORDS
 
 
 def _within(sources: Iterable[Source], budget: int) -> list[Source]:

@@ -44,6 +44,31 @@ class NewKnowledge:
     reference: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a search keeps to: what has every one of `tags`, is `member`'s own, is of this kind, was told at `since` or
+    after, and before `until`."""
+
+    tags: Sequence[str] = ()
+    member: int | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class WordMatch:
+    """How a row matches a question's words: BM25's score; `strength`, what part that is of the most that the question
+    could give (0 to 1); `share`, the part of the question's words (by their weight) that the row has (0 to 1)."""
+
+    bm25: float
+    strength: float
+    share: float
+
+
 async def insert(
     connection: asyncpg.Connection,
     *,
@@ -202,8 +227,7 @@ async def nearest(
     space_id: int,
     embedding: np.ndarray,
     limit: int,
-    tags: Sequence[str] = (),
-    member: int | None = None,
+    only: Filter = EVERYTHING,
 ) -> list[tuple[Knowledge, float]]:
     """The unexpired ones nearest in meaning, best first, each with its cosine similarity (-1 to 1). Exact."""
     rows = await connection.fetch(
@@ -215,7 +239,11 @@ async def nearest(
             FROM vectors v
             WHERE v.space_id = $1 AND v.kind = 'knowledge'
               AND ($5::bigint IS NULL OR v.member_id = $5)
-              AND ($4::text[] = '{}' OR v.ref_id IN (SELECT t.id FROM knowledge t WHERE t.tags @> $4))
+              AND (NOT $9 OR v.ref_id IN (
+                  SELECT t.id FROM knowledge t
+                  WHERE t.tags @> $4 AND ($6::text IS NULL OR t.kind = $6)
+                    AND ($7::timestamptz IS NULL OR t.created_at >= $7)
+                    AND ($8::timestamptz IS NULL OR t.created_at < $8)))
               AND NOT EXISTS (SELECT FROM knowledge e WHERE e.id = v.ref_id AND e.expires_at <= now())
             ORDER BY v.embedding <=> $2
             LIMIT $3
@@ -225,29 +253,64 @@ async def nearest(
         space_id,
         embedding,
         limit,
-        list(tags),
-        member,
+        list(only.tags),
+        only.member,
+        only.kind,
+        only.since,
+        only.until,
+        bool(only.tags or only.kind or only.since or only.until),
     )
     return [_scored(row) for row in rows]
+
+
+async def cosines(
+    connection: asyncpg.Connection, *, space_id: int, embedding: np.ndarray, ids: Sequence[int]
+) -> dict[int, float]:
+    """The cosine similarity of each of these rows; one without a vector in this space is missing."""
+    rows = await connection.fetch(
+        """
+        SELECT v.ref_id, 1 - (v.embedding <=> $2) AS score FROM vectors v
+        WHERE v.space_id = $1 AND v.kind = 'knowledge' AND v.ref_id = ANY ($3::bigint[])
+        """,
+        space_id,
+        embedding,
+        list(ids),
+    )
+    return {row["ref_id"]: float(row["score"]) for row in rows}
 
 
 async def matching(
-    connection: asyncpg.Connection, *, query: str, limit: int, tags: Sequence[str] = (), member: int | None = None
-) -> list[tuple[Knowledge, float]]:
-    """The unexpired ones that share words with `query`, best first, each with the share that they hold (0 to 1)."""
+    connection: asyncpg.Connection, *, query: str, limit: int, only: Filter = EVERYTHING
+) -> list[tuple[Knowledge, WordMatch]]:
+    """The unexpired ones that have words of `query`, or words much like them; best first, ranked as BM25 does."""
     rows = await connection.fetch(
         """
         SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
-               k.created_at, k.updated_at, found.score
-        FROM search_knowledge($1, $2, $3, $4) AS found JOIN knowledge k ON k.id = found.id
+               k.created_at, k.updated_at, found.score, found.strength, found.share
+        FROM search_knowledge($1, $2, $3, $4, $5, $6, $7) AS found JOIN knowledge k ON k.id = found.id
         ORDER BY found.score DESC, k.id DESC
         """,
         query,
-        list(tags),
-        member,
+        list(only.tags),
+        only.member,
         limit,
+        only.kind,
+        only.since,
+        only.until,
     )
-    return [_scored(row) for row in rows]
+    found = []
+    for row in rows:
+        columns = dict(row)
+        match = WordMatch(columns.pop("score"), columns.pop("strength"), columns.pop("share"))
+        found.append((Knowledge(**columns), match))
+    return found
+
+
+async def suggest_words(connection: asyncpg.Connection, beginning: str, limit: int) -> list[tuple[str, int]]:
+    """Words of the scope's knowledge that begin so (without capitals and accents), each with the number of entries
+    that have it; the commonest first."""
+    rows = await connection.fetch("SELECT word, entries FROM suggest_words($1, $2)", beginning, limit)
+    return [(row["word"], row["entries"]) for row in rows]
 
 
 async def without_vector(

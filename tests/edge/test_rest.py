@@ -186,7 +186,48 @@ async def test_without_its_embedding_model_memory_goes_by_words(household: House
     household.model.embed_failing = None
     await household.late.embed_all()
     found = await (await client.get("/memory/search?query=the%20bins")).json()
-    assert (found["mode"], found["complete"]) == ("vector", True)
+    assert (found["mode"], found["complete"]) == ("hybrid", True)
+
+
+async def test_a_search_says_how_it_found(household: Household, client: Client) -> None:
+    for number, content in enumerate(("The thermostat is in the hall", "The hall is blue", "Bread is in the kitchen")):
+        await client.post("/memory/add", json={"content": content, "kind": "fact" if number else "place"})
+    asked = "/memory/search?query=where%20is%20the%20thermstat"
+    found = await (await client.get(f"{asked}&explain=true")).json()
+    assert found["mode"] == "hybrid"
+    assert {"embed", "text", "vector"} <= found["took_ms"].keys()
+    best = next(hit for hit in found["results"] if hit["content"] == "The thermostat is in the hall")
+    assert best["explanation"]["text"]["rank"] == 1
+    assert best["explanation"]["vector"]["score"] == best["explanation"]["cosine"]
+    assert best["explanation"]["cosine"] < best["score"] <= best["explanation"]["cosine"] + 0.15
+
+    by_words = await (await client.get(f"{asked}&mode=text")).json()
+    assert (by_words["mode"], by_words["complete"], by_words["took_ms"]) == ("text", True, None)
+    assert by_words["results"][0]["content"] == "The thermostat is in the hall"
+    assert by_words["results"][0]["explanation"] is None
+    by_meaning = await (await client.get(f"{asked}&mode=vector&explain=true")).json()
+    assert by_meaning["mode"] == "vector"
+    assert all(hit["explanation"]["text"] is None for hit in by_meaning["results"])
+    for mode in ("hybrid", "vector", "text"):
+        places = await (await client.get(f"{asked}&mode={mode}&kind=place")).json()
+        assert [hit["content"] for hit in places["results"]] == ["The thermostat is in the hall"]
+        for unmet in ("since=2199-01-01T00:00:00Z", "until=2001-01-01T00:00:00Z", "kind=nothing"):
+            assert (await (await client.get(f"{asked}&mode={mode}&{unmet}")).json())["results"] == []
+
+
+async def test_what_is_typed_is_completed(client: Client) -> None:
+    for content in ("The thermostat is in the hall", "Thermos flasks: hall cupboard", "Zażółć"):
+        await client.post("/memory/add", json={"content": content})
+
+    async def suggested(prefix: str) -> list[tuple[str, int]]:
+        found = await (await client.get("/memory/suggest", params={"prefix": prefix})).json()
+        return [(one["text"], one["entries"]) for one in found["suggestions"]]
+
+    assert await suggested("Is the ha") == [("Is the hall", 2)]
+    assert await suggested("THERM") == [("thermos", 1), ("thermostat", 1)]
+    assert await suggested("zażó") == [("zazolc", 1)]
+    assert await suggested("the hall ") == []
+    assert await suggested("?") == []
 
 
 async def test_members_see_their_own_and_what_is_shared(

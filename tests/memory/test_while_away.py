@@ -67,7 +67,7 @@ async def test_memory_is_taken_down_and_stored_when_it_is_back(
     assert (await household.preferences.get(scope, "colour")).value == "red"
     await household.late.embed_all()
     found = await household.knowledge.search(scope, "under the mat", limit=1)
-    assert (found.mode, found.complete, found.hits[0][0].tags) == ("vector", True, ["key"])
+    assert (found.mode, found.complete, found.hits[0].entry.tags) == ("hybrid", True, ["key"])
 
 
 async def test_feedback_waits_for_its_turn(

@@ -30,6 +30,8 @@ ROWS: Mapping[str, str] = {
     "VALUES ($1, $2::bigint, gen_random_uuid(), 'secret', 'o')",
 }
 OF_THE_HOUSEHOLD = {"households", "members", "embedding_spaces"}
+# Kept by the schema itself, to be read only.
+KEPT = {"knowledge_words", "knowledge_totals"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ async def tables(admin: asyncpg.Connection) -> list[str]:
 
 
 async def test_every_table_is_held_by_a_policy_and_tried_here(admin: asyncpg.Connection) -> None:
-    assert set(await tables(admin)) == ROWS.keys() | OF_THE_HOUSEHOLD
+    assert set(await tables(admin)) == ROWS.keys() | OF_THE_HOUSEHOLD | KEPT
     free = await admin.fetch(
         """
         SELECT relname FROM pg_class c
@@ -105,7 +107,7 @@ async def test_the_serving_role_owns_nothing_and_is_above_nothing(admin: asyncpg
     )
 
 
-@pytest.mark.parametrize("table", sorted(ROWS))
+@pytest.mark.parametrize("table", sorted(ROWS.keys() | KEPT))
 async def test_one_sees_the_shared_rows_and_ones_own(database: Database, people: People, table: str) -> None:
     for scope in people.all:
         async with database.scoped(scope) as connection:
@@ -113,7 +115,7 @@ async def test_one_sees_the_shared_rows_and_ones_own(database: Database, people:
         assert seen == {(scope.household_id, None), (scope.household_id, scope.member_id)}
 
 
-@pytest.mark.parametrize("table", sorted(ROWS.keys() | OF_THE_HOUSEHOLD))
+@pytest.mark.parametrize("table", sorted(ROWS.keys() | OF_THE_HOUSEHOLD | KEPT))
 async def test_without_a_scope_there_is_nothing(database: Database, people: People, table: str) -> None:
     columns = "id, name" if table == "members" else "*"
     async with database.unscoped() as connection:
@@ -155,6 +157,33 @@ async def test_one_writes_for_nobody_else(database: Database, people: People, ta
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with database.scoped(scope) as connection:
                 await connection.execute(f"UPDATE {table} SET member_id = $1", whose.member_id or 10**6)
+
+
+@pytest.mark.parametrize("table", sorted(KEPT))
+async def test_what_is_kept_by_itself_is_changed_by_nobody(database: Database, people: People, table: str) -> None:
+    for statement in (f"UPDATE {table} SET household_id = household_id", f"DELETE FROM {table}"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with database.scoped(people.ada) as connection:
+                await connection.execute(statement)
+
+
+async def test_a_members_words_are_theirs(database: Database, people: People) -> None:
+    """Neither a completion, nor a guess at a misspelt word, nor a score tells what another member's entries say."""
+    async with database.scoped(people.ben) as connection:
+        await knowledge.insert(connection, content="xylophone zeppelin", member_id=people.ben.member_id)
+        assert await knowledge.suggest_words(connection, "xylo", 5) == [("xylophone", 1)]
+        assert len(await knowledge.matching(connection, query="xylofone", limit=5)) == 1
+    for scope in (people.ada, people.home, people.eve, people.other):
+        async with database.scoped(scope) as connection:
+            assert await knowledge.suggest_words(connection, "xylo", 5) == []
+            assert await knowledge.matching(connection, query="xylofone zeppelin", limit=5) == []
+            before = await knowledge.matching(connection, query="secret", limit=5)
+        async with database.scoped(people.ben) as connection:
+            await knowledge.insert(connection, content="secret secret", member_id=people.ben.member_id)
+        async with database.scoped(scope) as connection:
+            assert await knowledge.matching(connection, query="secret", limit=5) == before
+    async with database.unscoped() as connection:
+        assert await knowledge.suggest_words(connection, "se", 5) == []
 
 
 async def test_a_member_belongs_to_the_rows_household(admin: asyncpg.Connection, people: People) -> None:
@@ -232,7 +261,7 @@ async def test_the_store_itself_asks_within_the_scope(
                     space_id=space_id,
                     embedding=np.ones(3, np.float32),
                     limit=10,
-                    member=people.ben.member_id,
+                    only=knowledge.Filter(member=people.ben.member_id),
                 )
                 == []
             )

@@ -162,8 +162,7 @@ async def test_nearest_is_the_exact_answer(
             space_id=space,
             embedding=wanted,
             limit=5,
-            tags=sorted(tags),
-            member=member.member_id if own else None,
+            only=knowledge.Filter(sorted(tags), member.member_id if own else None),
         )
     assert [score for _, score in found] == pytest.approx(sorted(expected, reverse=True)[:5], abs=1e-6)
 
@@ -191,12 +190,12 @@ async def test_matching_words(database: Database, scope: Scope, query: str, best
         ):
             await knowledge.insert(connection, content=content, tags=["t"])
         await knowledge.insert(connection, content=best, expires_at=PAST)
-        found = await knowledge.matching(connection, query=query, limit=3, tags=["t"])
+        found = await knowledge.matching(connection, query=query, limit=3, only=knowledge.Filter(["t"]))
         assert found[0][0].content == best
-        scores = [score for _, score in found]
+        scores = [match.bm25 for _, match in found]
         assert scores == sorted(scores, reverse=True)
-        assert all(0 < score <= 1 for score in scores)
-        assert await knowledge.matching(connection, query=query, limit=3, tags=["other"]) == []
+        assert all(0 < match.strength <= 1 and 0 < match.share <= 1 for _, match in found)
+        assert await knowledge.matching(connection, query=query, limit=3, only=knowledge.Filter(["other"])) == []
 
 
 @pytest.mark.parametrize("query", ["", "...", "🙂", "&|!():*'\\", "a" * 3000])
