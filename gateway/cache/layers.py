@@ -198,7 +198,7 @@ class RedisLayer:
             yield
         except self._failures as error:
             if self._available:
-                log.warning("the cache goes on without Redis: %s", type(error).__name__)
+                log.warning("the cache goes on without Redis: %s", str(error) or type(error).__name__)
             self._available = False
             self._work.set()
 
@@ -218,9 +218,10 @@ class RedisLayer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 await self._look()
-            pause = FIRST_PAUSE_SECONDS
             async with self._tolerant():
                 await self._write()
+                # Not before: one that answers and takes nothing (full, or a replica) is away too.
+                pause = FIRST_PAUSE_SECONDS
 
     async def _write(self) -> None:
         """Writes what waits, in batches. What was not written still waits when it raises."""

@@ -24,12 +24,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from types import TracebackType
 from typing import IO, Any
 
 from gateway.config import ENVIRONMENT, DocumentSettings
 from gateway.errors import GatewayError, NotFound, PayloadTooLarge, Unavailable, UnsupportedMediaType
 from gateway.memory.parsing import EXIT_DISK, READERS, Limits, reader_of
+from gateway.memory.rounds import Rounds
 from gateway.shapes import Passage, Scope
 from gateway.store import documents as rows
 from gateway.store import members
@@ -39,7 +39,6 @@ from gateway.store.pool import Database
 LOG = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
-IDLE_SECONDS = 30.0  # what could not be stored is tried again so often
 GONE_AFTER = timedelta(days=1)  # a file that another gateway was to read, and that nobody has
 BATCH = 500  # passages a statement
 LAST = 4096  # bytes that how it went takes, at most
@@ -99,7 +98,7 @@ class Incoming:
             self._file.close()
 
 
-class Documents:
+class Documents(Rounds):
     """A household's documents. `async with` starts and ends the task that reads them."""
 
     def __init__(
@@ -111,28 +110,13 @@ class Documents:
         changed: Callable[[], Awaitable[None]],
     ) -> None:
         """`folder` holds files until they are read; `changed` is awaited when what is known has changed."""
+        super().__init__("documents", self._round)
         self._database = database
         self._settings = settings
         self._folder = folder
         self._household = Scope(household_id)
         self._changed = changed
-        self._wanted = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._away = False
-
-    async def __aenter__(self) -> Documents:
-        self._wanted.set()  # what an earlier run left
-        self._task = asyncio.create_task(self._run(), name="documents")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        self._tidied = False
 
     @asynccontextmanager
     async def receive(self, name: str) -> AsyncIterator[Incoming]:
@@ -152,7 +136,7 @@ class Documents:
         finally:
             incoming.close()
             if incoming.kept:
-                self._wanted.set()
+                self.wake()
 
     async def add(
         self, scope: Scope, incoming: Incoming, *, folder: str | None, tags: Sequence[str], shared: bool
@@ -274,33 +258,15 @@ class Documents:
             for _, file in loose:
                 os.close(file)
 
-    async def _run(self) -> None:
-        tidied = False
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_SECONDS):
-                    await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                if not tidied:
-                    await self.tidy()
-                    tidied = True
-                await self.read_waiting()
-            except GatewayError as error:
-                # Said once, not every half minute for as long as PostgreSQL is away.
-                LOG.log(logging.DEBUG if self._away else logging.WARNING, "documents have to wait: %s", error.message)
-                self._away = True
-            except Exception:
-                # A task's boundary: what is wrong with one round must not end all later ones.
-                LOG.exception("a round of documents failed")
-            else:
-                self._away = False
+    async def _round(self) -> None:
+        if not self._tidied:
+            await self.tidy()
+            self._tidied = True
+        await self.read_waiting()
 
     async def _scopes(self) -> list[Scope]:
-        household_id = self._household.household_id
         async with self._database.scoped(self._household) as connection:
-            everyone = await members.listing(connection, household_id)
-        return [self._household, *(Scope(household_id, member.id) for member in everyone)]
+            return await members.scopes(connection, self._household.household_id)
 
     async def _read(self, scope: Scope, document: Document) -> bool:
         """Reads a document whose file is here and that nobody else is reading; whether it did."""

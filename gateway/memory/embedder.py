@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gateway.config import EmbeddingSettings
-from gateway.errors import GatewayError, ModelError, StoreUnavailable
+from gateway.errors import ModelError, StoreUnavailable
 from gateway.llm.embedding import Embedder
 from gateway.memory.knowledge import VECTOR_KIND
+from gateway.memory.rounds import Rounds
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
 from gateway.store import knowledge, members, vectors
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-IDLE_SECONDS = 30.0  # rows that came from elsewhere (another gateway, SQL by hand) wait no longer than this
 
-
-class LateEmbedder:
+class LateEmbedder(Rounds):
     """One task that embeds the rows of a household, shared and members' own, that have no vector yet.
 
     `async with` starts and ends it; `wake` says that there is something to do.
@@ -41,34 +39,14 @@ class LateEmbedder:
         settings: EmbeddingSettings,
         household_id: int,
     ) -> None:
+        super().__init__("late vectors", self._round)
         self._database = database
         self._embedder = embedder
         self._epoch = epoch
         self._metrics = metrics
         self._settings = settings
         self._household = Scope(household_id)
-        self._wanted = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._away = False
         self._space_id: int | None = None
-
-    async def __aenter__(self) -> LateEmbedder:
-        self._wanted.set()  # what an earlier run left
-        self._task = asyncio.create_task(self._run(), name="late embedder")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    def wake(self) -> None:
-        """Looks for rows without a vector soon."""
-        self._wanted.set()
 
     async def embed_all(self) -> int:
         """Embeds what has no vector, in every scope of the household; how many there were.
@@ -86,30 +64,13 @@ class LateEmbedder:
         self._metrics.unembedded.set(0)
         return done
 
-    async def _run(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_SECONDS):
-                    await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                done = await self.embed_all()
-            except GatewayError as error:
-                # Said once, not every half minute for as long as the model is away.
-                LOG.log(logging.DEBUG if self._away else logging.WARNING, "vectors have to wait: %s", error.message)
-                self._away = True
-            except Exception:
-                # A task's boundary: what is wrong with one round must not end all later ones.
-                LOG.exception("a round of late vectors failed")
-            else:
-                self._away = False
-                if done:
-                    LOG.info("made %d vectors that were missing", done)
+    async def _round(self) -> None:
+        if done := await self.embed_all():
+            LOG.info("made %d vectors that were missing", done)
 
     async def _scopes(self) -> list[Scope]:
         async with self._database.scoped(self._household) as connection:
-            everyone = await members.listing(connection, self._household.household_id)
-        return [self._household, *(Scope(self._household.household_id, member.id) for member in everyone)]
+            return await members.scopes(connection, self._household.household_id)
 
     async def _embed(self, scope: Scope) -> int:
         done = 0

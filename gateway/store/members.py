@@ -84,6 +84,12 @@ async def revoke(owner: asyncpg.Connection, household_id: int, name: str) -> boo
     return row is not None
 
 
+async def scopes(connection: asyncpg.Connection, household_id: int) -> list[Scope]:
+    """The household's own scope and every member's: together they see everything. Asked in the household's scope."""
+    everyone = await listing(connection, household_id)
+    return [Scope(household_id), *(Scope(household_id, member.id) for member in everyone)]
+
+
 async def listing(connection: asyncpg.Connection, household_id: int) -> list[Member]:
     """The household's members by name. Through a member's own scope: that member alone."""
     rows = await connection.fetch(

@@ -223,6 +223,32 @@ async def test_a_redis_that_stops_is_left_alone_and_taken_up_again(uid: str) -> 
         await layer.close()
 
 
+async def test_a_redis_that_takes_nothing_is_tried_at_growing_pauses(uid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full, and told to throw nothing away: it answers every PING."""
+    pauses: list[float] = []
+    enough = asyncio.Event()
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            enough.set()
+        await sleep(0)
+
+    with ValkeyServer(config={"maxmemory": "1mb", "maxmemory-policy": "noeviction"}) as server:
+        layer = RedisLayer(f"redis://127.0.0.1:{server.port}/0", uid, 3)
+        await layer.start()
+        monkeypatch.setattr("gateway.cache.layers.asyncio.sleep", noted)
+        layer.put(entry(text=os.urandom(2_000_000).hex()))
+        try:
+            async with asyncio.timeout(20):
+                await enough.wait()
+        finally:
+            monkeypatch.undo()
+            await layer.close()
+        assert pauses[:5] == sorted(set(pauses[:5]))
+
+
 async def test_a_start_without_redis(uid: str) -> None:
     layer = RedisLayer("redis://:sesame@127.0.0.1:1/0", uid, 3)
     await layer.start()

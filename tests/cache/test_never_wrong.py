@@ -427,7 +427,7 @@ class Histories(RuleBasedStateMachine):
             case "lose the listeners":
                 self.world.run(self.listeners_lost())
                 self.ask(way, speaker, thing, 0)
-                self.world.run(asyncio.sleep(0.2))
+                self.world.run(self.listeners_back())
             case "restart" if not self.restarted:
                 self.restarted = True
                 self.world.run(self.world.close(way))
@@ -538,6 +538,11 @@ class Histories(RuleBasedStateMachine):
     def resume_redis(self) -> None:
         self.signal_redis(signal.SIGCONT)
         self.redis_stopped = False
+
+    async def listeners_back(self) -> None:
+        for _, gateway, _ in self.world.gateways.values():
+            while gateway.application[keys.EPOCH].moment() is None:
+                await asyncio.sleep(0.005)
 
     async def listeners_lost(self) -> None:
         await self.world.admin.execute(

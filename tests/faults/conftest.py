@@ -19,7 +19,7 @@ from gateway.config import (
     Settings,
 )
 from gateway.edge import status
-from gateway.memory import embedder, knowledge, preferences
+from gateway.memory import knowledge, preferences, rounds
 from gateway.store import epoch, journal, pool
 from gateway.store.address import Address
 from gateway.training import feedback
@@ -51,7 +51,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (pool, "CONNECT_SECONDS", 1.0),
         (epoch, "LONGEST_PAUSE_SECONDS", 0.5),
         (knowledge, "ONE_DOCUMENT_SECONDS", 1.0),
-        (embedder, "IDLE_SECONDS", 0.5),
+        (rounds, "IDLE_SECONDS", 0.5),
         (status, "CHECK_SECONDS", 1.0),
         (knowledge, "JOURNAL_SECONDS", 0.5),
         (preferences, "JOURNAL_SECONDS", 0.5),
