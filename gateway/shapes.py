@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -207,12 +208,16 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A piece of memory that was put before the model: `kind` is preference, knowledge or document."""
+    """A piece of memory that was put before the model.
+
+    `kind` is preference, knowledge, document, conversation, event or measurement; `at` when it was told, said or seen.
+    """
 
     kind: str
     id: int
     text: str
     score: float | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,9 @@ class Entry(Output):
     expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    document_id: int | None = Field(default=None, description="The document that it is a passage of")
+    page: int | None = None
+    heading: str | None = Field(default=None, description="What it stands under in its document")
 
 
 class Leg(Output):
@@ -281,4 +284,7 @@ def _entry(entry: Knowledge) -> Entry:
         expires_at=entry.expires_at,
         created_at=entry.created_at,
         updated_at=entry.updated_at,
+        document_id=entry.document_id,
+        page=entry.page,
+        heading=entry.heading,
     )

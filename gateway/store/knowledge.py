@@ -15,7 +15,8 @@ CHANGEABLE = frozenset({"content", "source", "tags", "kind", "member_id", "confi
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """One thing known. `member_id` None: shared by the household. `confidence` is 0 to 1."""
+    """One thing known. `member_id` None: shared by the household. `confidence` is 0 to 1. A document's passage has its
+    `document_id`, and where there are such its `page` and the `heading` above it."""
 
     id: int
     content: str
@@ -28,6 +29,9 @@ class Knowledge:
     expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    document_id: int | None = None
+    page: int | None = None
+    heading: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,13 @@ async def insert(
             INSERT INTO knowledge (content, source, tags, kind, member_id, expires_at, pinned, reference)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             ON CONFLICT (household_id, reference) DO NOTHING
-            RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+            RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at,
+                  updated_at, document_id, page, heading
         )
         SELECT * FROM added
         UNION ALL
-        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
+               document_id, page, heading
         FROM knowledge WHERE reference = $8
         LIMIT 1
         """,
@@ -133,7 +139,8 @@ async def get(connection: asyncpg.Connection, row_id: int) -> Knowledge | None:
     """The one with this id, expired or not; None when there is none in the scope."""
     row = await connection.fetchrow(
         """
-        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
+               document_id, page, heading
         FROM knowledge WHERE id = $1
         """,
         row_id,
@@ -155,7 +162,8 @@ async def update(connection: asyncpg.Connection, row_id: int, **changes: Any) ->
                    changed.confidence, changed.pinned, changed.expires_at
             FROM jsonb_populate_record(knowledge, $2) AS changed)
         WHERE id = $1
-        RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at,
+                  updated_at, document_id, page, heading
         """,
         row_id,
         changes,
@@ -179,7 +187,8 @@ async def page(
     """By id, those after the id `after`; only those with every one of `tags`, only that member's own."""
     rows = await connection.fetch(
         """
-        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
+               document_id, page, heading
         FROM knowledge
         WHERE id > $1 AND tags @> $3 AND ($4::bigint IS NULL OR member_id = $4)
         ORDER BY id LIMIT $2
@@ -196,7 +205,8 @@ async def newest(connection: asyncpg.Connection, limit: int) -> list[Knowledge]:
     """What was told last, the newest first; nothing that has expired, and no passages of documents."""
     rows = await connection.fetch(
         """
-        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
+               document_id, page, heading
         FROM knowledge
         WHERE document_id IS NULL AND (expires_at IS NULL OR expires_at > now())
         ORDER BY id DESC LIMIT $1
@@ -210,7 +220,8 @@ async def find_same(connection: asyncpg.Connection, content: str, member_id: int
     """The unexpired one with just these words and this owner."""
     row = await connection.fetchrow(
         """
-        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at
+        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
+               document_id, page, heading
         FROM knowledge
         WHERE content = $1 AND member_id IS NOT DISTINCT FROM $2 AND (expires_at IS NULL OR expires_at > now())
         ORDER BY id LIMIT 1
@@ -233,7 +244,7 @@ async def nearest(
     rows = await connection.fetch(
         """
         SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
-               k.created_at, k.updated_at, 1 - near.distance AS score
+               k.created_at, k.updated_at, k.document_id, k.page, k.heading, 1 - near.distance AS score
         FROM (
             SELECT v.ref_id, v.embedding <=> $2 AS distance
             FROM vectors v
@@ -286,7 +297,7 @@ async def matching(
     rows = await connection.fetch(
         """
         SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
-               k.created_at, k.updated_at, found.score, found.strength, found.share
+               k.created_at, k.updated_at, k.document_id, k.page, k.heading, found.score, found.strength, found.share
         FROM search_knowledge($1, $2, $3, $4, $5, $6, $7) AS found JOIN knowledge k ON k.id = found.id
         ORDER BY found.score DESC, k.id DESC
         """,
