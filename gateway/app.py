@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,7 @@ from gateway.llm.fleet import Fleet
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
+from gateway.memory.past import Past
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall
 from gateway.metrics import Metrics
@@ -174,7 +176,14 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             languages=Languages(settings.household.languages, data),
             understanding=Understanding(knowledge, preferences, home),
             cached=Cached(cache, epoch, settings.cache, time_zone),
-            recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),
+            recall=Recall(
+                knowledge,
+                preferences,
+                Past(database, measurements),
+                settings.recall,
+                min_score=lambda: backends.embedder.min_score,
+                now=lambda: datetime.now(time_zone).astimezone(time_zone),
+            ),
             fleet=fleet,
             warmer=warmer,
             recorder=Recorder(journal, metrics, words=settings.log.words),

@@ -210,7 +210,8 @@ class Space:
 class Source:
     """A piece of memory that was put before the model.
 
-    `kind` is preference, knowledge, document, conversation, event or measurement; `at` when it was told, said or seen.
+    `kind` is preference, knowledge, document, conversation, event or measurement; `at` when it was told, said or seen;
+    `origin` where it comes from, in words; `outdated`: something newer says otherwise.
     """
 
     kind: str
@@ -218,6 +219,8 @@ class Source:
     text: str
     score: float | None = None
     at: datetime | None = None
+    origin: str | None = None
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,8 @@ class CacheOutcome:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The whole answer to a turn. `timings` are milliseconds by step; `intent` is set where the gateway acted itself;
-    `degraded` names the parts that were away; `error` is what ended a failed turn (then `text` says so in words)."""
+    `degraded` names the parts that were away; `error` is what ended a failed turn (then `text` says so in words).
+    `expanded` is what the question was expanded by for the recall, and why."""
 
     turn_id: str
     conversation_id: str
@@ -255,6 +259,7 @@ class Reply:
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     sources: tuple[Source, ...] = ()
+    expanded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     timings: Mapping[str, float] = field(default_factory=dict)
     intent: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -171,7 +171,7 @@ def _rest(entry: Entry) -> dict[str, Any]:
         "model_seconds": entry.model_seconds,
         "prompt_tokens": entry.usage.prompt_tokens,
         "completion_tokens": entry.usage.completion_tokens,
-        "sources": [[source.kind, source.id, source.text, source.score] for source in entry.sources],
+        "sources": [_packed(source) for source in entry.sources],
     }
 
 
@@ -188,5 +188,14 @@ def _entry(rest: Mapping[str, Any], **fields: Any) -> Entry:
     )
 
 
-def _sources(rows: Iterable[Iterable[Any]]) -> tuple[Source, ...]:
-    return tuple(Source(kind, ref, text, score) for kind, ref, text, score in rows)
+def _packed(source: Source) -> list[Any]:
+    at = source.at.isoformat() if source.at else None
+    return [source.kind, source.id, source.text, source.score, at, source.origin, source.outdated]
+
+
+def _sources(rows: Iterable[Sequence[Any]]) -> tuple[Source, ...]:
+    return tuple(
+        Source(kind, ref, text, score, datetime.fromisoformat(at) if at else None, origin, outdated)
+        # What an earlier version packed has four fields.
+        for kind, ref, text, score, at, origin, outdated in ((*row, None, None, False)[:7] for row in rows)
+    )

@@ -334,6 +334,8 @@ _INDIRECT = re.compile(
 _INVERTED = re.compile(r"^(what(?: \w+)??|who|where|when|how(?: \w+)?|which \w+) (.+?) (is|are|was|were)\b(.*)$")
 _WORD = re.compile(r"\w+")
 REASONS = tuple(_EN)
+# What happened grows with every turn and every sensor's word, and no epoch tells of it.
+PAST_KINDS = frozenset({"conversation", "event", "measurement"})
 # What asks nothing and is shorter, names a thing, or is said to an assistant that has tools may be a command in words
 # unknown here.
 MIN_STATEMENT = 7
@@ -377,6 +379,8 @@ def why_not_store(
         return "empty-answer"
     if not recall_complete or reply.degraded:
         return "incomplete-recall"
+    if any(source.kind in PAST_KINDS for source in reply.sources):
+        return "past"
     if epoch is None:
         return "epoch-unknown"
     return None

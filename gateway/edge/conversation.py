@@ -7,6 +7,7 @@ them, for clients that ask, `queue` (`{"position": 2, "expected_seconds": 4.5}`)
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
@@ -51,10 +52,13 @@ class Response(Output):
 
 
 class UsedSource(Output):
-    kind: str = Field(description="preference, knowledge or document")
+    kind: str = Field(description="preference, knowledge, document, conversation, event or measurement")
     id: int
     text: str
     score: float | None = None
+    source: str | None = Field(default=None, description="Where it comes from")
+    at: datetime | None = Field(default=None, description="When it was told, said or seen")
+    outdated: bool = Field(default=False, description="Something newer that was recalled with it says otherwise")
 
 
 class TurnError(Output):
@@ -137,7 +141,18 @@ def to_body(reply: Reply) -> dict[str, Any]:
         "continue_conversation": reply.text.rstrip().endswith(ASKS),
         "interaction_id": reply.interaction_id,
         "cache": str(reply.cache),
-        "sources": [{"kind": s.kind, "id": s.id, "text": s.text, "score": s.score} for s in reply.sources],
+        "sources": [
+            {
+                "kind": source.kind,
+                "id": source.id,
+                "text": source.text,
+                "score": source.score,
+                "source": source.origin,
+                "at": source.at,
+                "outdated": source.outdated,
+            }
+            for source in reply.sources
+        ],
         "model": reply.model,
         "timings": dict(reply.timings),
         "intent": reply.intent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,30 +13,47 @@ import orjson
 from gateway.config import RecallSettings
 from gateway.errors import StoreUnavailable
 from gateway.memory.commands import ALIAS_PREFIX
+from gateway.memory.expansion import Expansion, expand
 from gateway.memory.fusion import Hit
 from gateway.memory.knowledge import KnowledgeBase
+from gateway.memory.order import relation
+from gateway.memory.past import Past
 from gateway.memory.preferences import Preferences
-from gateway.shapes import Scope, Source
+from gateway.memory.selection import Candidate, estimate_tokens, select
+from gateway.shapes import Entity, Scope, Source
 
 log = logging.getLogger(__name__)
 
 MIN_WORDS = 0.5  # the share of a question's words (by their weight) that makes a text belong to it, without vectors
-BYTES_PER_TOKEN = 3  # of UTF-8: on the cautious side for the models in use (English has 4 to 5, Polish 2.5 to 3)
 
 
-def estimate_tokens(text: str) -> int:
-    """How many tokens `text` is for a model, estimated from its UTF-8 length."""
-    return len(text.encode()) // BYTES_PER_TOKEN + 1
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and what helps to understand it.
+
+    `things`: what is at home, what the household calls it among its names. `called`: the same of those whose id is
+    known, by their ids. `before`: what the same speaker said before in this conversation.
+    """
+
+    scope: Scope
+    utterance: str
+    language: str = "en"
+    things: Sequence[Entity] = ()
+    called: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    before: str | None = None
+    conversation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What was recalled, best first. `missing` names the parts that did not answer in time or are not up to date: an
-    answer built on an incomplete recall is not stored. `next_expiry` is when the first of the visible memory ends."""
+    """What was recalled: preferences, then the rest, most useful first. `missing` names the parts that did not answer
+    in time or are not up to date: an answer built on an incomplete recall is not stored. `next_expiry` is when the
+    first of the visible memory ends. `added` is what the question was expanded by, and why."""
 
     sources: tuple[Source, ...] = ()
     missing: tuple[str, ...] = ()
     next_expiry: datetime | None = None
+    added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -45,41 +62,54 @@ class Recalled:
 
 @dataclass
 class _Found:
-    """What the legs have found so far: kept when time runs out."""
+    """What the retrievers have found so far: kept when time runs out."""
 
     preferences: list[Source] = field(default_factory=list)
-    knowledge: list[Source] = field(default_factory=list)
-    missing: set[str] = field(default_factory=lambda: {"preferences", "knowledge"})
+    known: list[Candidate] = field(default_factory=list)
+    past: list[Candidate] = field(default_factory=list)
+    missing: set[str] = field(default_factory=lambda: {"preferences", "knowledge", "past"})
     next_expiry: datetime | None = None
 
 
 class Recall:
-    """Preferences (newest first) and knowledge (best first, by meaning and by words), side by side."""
+    """What stays true (preferences, newest first; knowledge and documents) and what happened, side by side."""
 
     def __init__(
-        self, knowledge: KnowledgeBase, preferences: Preferences, settings: RecallSettings, min_score: float
+        self,
+        knowledge: KnowledgeBase,
+        preferences: Preferences,
+        past: Past,
+        settings: RecallSettings,
+        min_score: Callable[[], float],
+        now: Callable[[], datetime],
     ) -> None:
-        """`min_score` is the cosine from which knowledge belongs to an utterance, where the settings leave it open."""
+        """`min_score` is the cosine from which knowledge belongs to an utterance, where the settings leave it open;
+        `now` the time in the household's zone."""
         self._knowledge = knowledge
         self._preferences = preferences
+        self._past = past
         self._settings = settings
-        self._min_score = min_score if settings.min_score is None else settings.min_score
+        self._min_score = min_score
+        self._now = now
 
-    async def __call__(self, scope: Scope, utterance: str) -> Recalled:
-        """What `scope` may see that belongs to `utterance`. A part that is away is in `missing`."""
+    async def __call__(self, question: Question) -> Recalled:
+        """What the asker may see that belongs to the question. A part that is away is in `missing`."""
         found = _Found()
+        expansion = expand(question.utterance, language=question.language, names=question.names, before=question.before)
         try:
             async with asyncio.timeout(self._settings.seconds):
                 await asyncio.gather(
-                    self._recall_preferences(scope, found), self._recall_knowledge(scope, utterance, found)
+                    self._recall_preferences(question.scope, found),
+                    self._recall_knowledge(question.scope, expansion, found),
+                    self._recall_past(question, found),
                 )
         except TimeoutError:
             log.warning("recall cut after %.1f s without %s", self._settings.seconds, ", ".join(sorted(found.missing)))
         sources = (
             *_within(found.preferences, self._settings.preference_tokens),
-            *_within(found.knowledge, self._settings.knowledge_tokens),
+            *select([*found.past, *found.known], self._settings.knowledge_tokens, relation),
         )
-        return Recalled(sources, tuple(sorted(found.missing)), found.next_expiry)
+        return Recalled(sources, tuple(sorted(found.missing)), found.next_expiry, expansion.added)
 
     async def _recall_preferences(self, scope: Scope, found: _Found) -> None:
         try:
@@ -88,24 +118,29 @@ class Recall:
             return
         newest_first = sorted(visible, key=lambda preference: (preference.updated_at, preference.id), reverse=True)
         found.preferences = [
-            Source("preference", preference.id, f"{preference.key}: {orjson.dumps(preference.value).decode()}")
+            Source(
+                "preference",
+                preference.id,
+                f"{preference.key}: {orjson.dumps(preference.value).decode()}",
+                at=self._local(preference.updated_at),
+            )
             for preference in newest_first
             if preference.category != "aliases" and not preference.key.startswith(ALIAS_PREFIX)
         ]
         found.missing.discard("preferences")
 
-    async def _recall_knowledge(self, scope: Scope, utterance: str, found: _Found) -> None:
-        if self._settings.knowledge_tokens == 0 or not utterance.strip():
+    async def _recall_knowledge(self, scope: Scope, expansion: Expansion, found: _Found) -> None:
+        if self._settings.knowledge_tokens == 0 or not expansion.question.strip():
             found.missing.discard("knowledge")
             return
         try:
-            result = await self._knowledge.search(scope, utterance, limit=self._settings.candidates)
+            result = await self._knowledge.search(scope, expansion, limit=self._settings.candidates)
         except StoreUnavailable:
             return
-        found.knowledge = [
-            Source("document", hit.entry.id, f"[{hit.entry.source}] {hit.entry.content}", round(hit.score, 4))
-            if hit.entry.kind == "document" and hit.entry.source
-            else Source("knowledge", hit.entry.id, hit.entry.content, round(hit.score, 4))
+        least = min((hit.score for hit in result.hits), default=0.0)
+        most = max((hit.score for hit in result.hits), default=0.0)
+        found.known = [
+            Candidate(self._source(hit), (hit.score - least) / (most - least) if most > least else 1.0)
             for hit in result.hits
             if self._belongs(hit)
         ]
@@ -113,14 +148,39 @@ class Recall:
         if result.complete:
             found.missing.discard("knowledge")
 
+    async def _recall_past(self, question: Question, found: _Found) -> None:
+        if self._settings.knowledge_tokens > 0:
+            try:
+                found.past = await self._past(
+                    question.scope,
+                    question.utterance,
+                    language=question.language,
+                    now=self._now(),
+                    conversation_id=question.conversation_id,
+                    called=question.called,
+                )
+            except StoreUnavailable:
+                return
+        found.missing.discard("past")
+
     def _belongs(self, hit: Hit) -> bool:
         """By its meaning where that could be measured: words that two texts share do not make them about one thing."""
         if hit.cosine is not None:
-            return hit.cosine >= self._min_score
+            least = self._settings.min_score
+            return hit.cosine >= (self._min_score() if least is None else least)
         return hit.words is not None and hit.words.share >= MIN_WORDS
 
+    def _source(self, hit: Hit) -> Source:
+        entry = hit.entry
+        kind = "document" if entry.document_id is not None else "knowledge"
+        at = self._local(entry.updated_at)
+        return Source(kind, entry.id, entry.content, round(hit.score, 4), at, entry.source)
 
-def _within(sources: Iterable[Source], budget: int) -> list[Source]:
+    def _local(self, at: datetime) -> datetime:
+        return at.astimezone(self._now().tzinfo)
+
+
+def _within(sources: Sequence[Source], budget: int) -> list[Source]:
     """The first sources whose texts fit into `budget` tokens together. One that does not fit is passed over."""
     kept: list[Source] = []
     for source in sources:

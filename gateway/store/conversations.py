@@ -44,6 +44,7 @@ class Said:
 class PastTurn(NamedTuple):
     """A turn of the past, to be put before the model."""
 
+    id: int
     turn_id: str
     user: str
     assistant: str
@@ -94,7 +95,7 @@ async def last_turns(connection: asyncpg.Connection, session_id: str, turns: int
     """The last `turns` turns of a session not before `since`, oldest first; unanswered ones have an empty answer."""
     rows = await connection.fetch(
         """
-        SELECT u.turn_id, u.content AS "user", coalesce(a.content, '') AS assistant, u.created_at AS at
+        SELECT u.id, u.turn_id, u.content AS "user", coalesce(a.content, '') AS assistant, u.created_at AS at
         FROM conversations u LEFT JOIN conversations a ON a.turn_id = u.turn_id AND a.role = 'assistant'
         WHERE u.session_id = $1 AND u.role = 'user' AND u.created_at >= $3
         ORDER BY u.created_at DESC, u.id DESC LIMIT $2
@@ -104,6 +105,61 @@ async def last_turns(connection: asyncpg.Connection, session_id: str, turns: int
         since,
     )
     return [PastTurn(**row) for row in reversed(rows)]
+
+
+async def matching(
+    connection: asyncpg.Connection,
+    *,
+    question: str,
+    since: datetime | None,
+    until: datetime | None,
+    but_session: str | None,
+    limit: int,
+) -> list[tuple[PastTurn, float]]:
+    """Turns from `since` to before `until` in which words of `question` were said, best first, with the share of the
+    question's words, by their weight, that they have (0 to 1). None of the session `but_session`."""
+    rows = await connection.fetch(
+        """
+        SELECT u.id, found.turn_id, u.content AS "user", coalesce(a.content, '') AS assistant, u.created_at AS at,
+               found.share
+        FROM search_conversations($1, $2, $3, $4, $5) AS found
+        JOIN conversations u ON u.turn_id = found.turn_id AND u.role = 'user'
+        LEFT JOIN conversations a ON a.turn_id = found.turn_id AND a.role = 'assistant'
+        ORDER BY found.share DESC, u.created_at DESC
+        """,
+        question,
+        since,
+        until,
+        but_session,
+        limit,
+    )
+    return [
+        (PastTurn(row["id"], row["turn_id"], row["user"], row["assistant"], row["at"]), row["share"]) for row in rows
+    ]
+
+
+async def between(
+    connection: asyncpg.Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    but_session: str | None,
+    limit: int,
+) -> list[PastTurn]:
+    """The newest turns from `since` to before `until`, newest first; none of the session `but_session`."""
+    rows = await connection.fetch(
+        """
+        SELECT u.id, u.turn_id, u.content AS "user", coalesce(a.content, '') AS assistant, u.created_at AS at
+        FROM conversations u LEFT JOIN conversations a ON a.turn_id = u.turn_id AND a.role = 'assistant'
+        WHERE u.role = 'user' AND u.created_at >= $1 AND u.created_at < $2 AND u.session_id IS DISTINCT FROM $3
+        ORDER BY u.created_at DESC, u.id DESC LIMIT $4
+        """,
+        since,
+        until,
+        but_session,
+        limit,
+    )
+    return [PastTurn(**row) for row in rows]
 
 
 async def page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from gateway.errors import GatewayError
 from gateway.memory.recall import Recalled
 from gateway.shapes import CacheOutcome, Delta, FinishReason, Message, Reply, ToolCall, Turn, Usage
 from gateway.store.households import Moment
+from gateway.store.preferences import Preference
 from gateway.turn.phrases import has_phrase, phrase
 
 ACTED = "acted"  # the reason why the cache was not asked: the gateway did itself what was said
@@ -24,6 +26,7 @@ class Answer:
     language: str = "en"
     conversation_id: str = ""
     history: tuple[Message, ...] = ()
+    preferences: Sequence[Preference] = ()
     intent: str | None = None
     model: str = ""
     cache: CacheOutcome = field(default_factory=lambda: CacheOutcome("bypass", ACTED))
@@ -53,6 +56,7 @@ class Answer:
             language=self.language,
             conversation_id=self.conversation_id,
             history=self.history,
+            preferences=self.preferences,
             model=self.model,
             cache=self.cache,
             cache_key=self.cache_key,
@@ -106,6 +110,7 @@ class Answer:
             thinking="".join(self._thinking),
             tool_calls=self.tool_calls,
             sources=self.recalled.sources,
+            expanded=self.recalled.added,
             usage=self.usage,
             timings=self.timings,
             intent=self.intent,

@@ -13,6 +13,7 @@ from gateway.cache.key import cache_key, normalise
 from gateway.cache.responses import ResponseCache
 from gateway.config import CacheSettings
 from gateway.memory.recall import Recalled
+from gateway.memory.spans import asks_about_past
 from gateway.shapes import CacheControl, CacheOutcome, Delta
 from gateway.store.epoch import EpochWatch
 from gateway.store.households import Moment
@@ -37,6 +38,8 @@ class Cached:
         turn, entry = answer.turn, None
         reason = "disabled" if self._settings.ttl_seconds == 0 else None
         reason = reason or law.why_not_look(turn, answer.language, answer.history)
+        if reason is None and asks_about_past(turn.utterance, answer.language):
+            reason = "past"
         if reason is None:
             answer.cache_key = cache_key(
                 turn,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
 
@@ -13,9 +13,8 @@ from gateway.config import Settings
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.llm.fleet import Fleet
 from gateway.memory.preferences import Preferences
-from gateway.memory.recall import Recall, Recalled
+from gateway.memory.recall import Question, Recall, Recalled
 from gateway.shapes import ChatRequest, Delta, Finish, Priority, Reply, Turn
-from gateway.store.preferences import Preference
 from gateway.turn import prompt
 from gateway.turn.again import asks_again, corrects
 from gateway.turn.answer import ACTED, Answer
@@ -26,7 +25,7 @@ from gateway.turn.phrases import phrase
 from gateway.turn.record import Recorder
 from gateway.turn.speech import spoken
 from gateway.turn.tools import failed, mended
-from gateway.turn.understand import Understanding
+from gateway.turn.understand import Understanding, things
 from gateway.turn.warm import Warmer
 
 # Edges whose clients bring no prompt of their own: they get the household's, and the language is named.
@@ -104,9 +103,9 @@ class Pipeline:
 
     async def _steps(self, answer: Answer) -> AsyncGenerator[Delta, None]:
         with answer.step("understand"):
-            preferences = await self._situate(answer)
+            await self._situate(answer)
             turn = answer.turn
-            act = await self._understanding(turn, answer.language, preferences)
+            act = await self._understanding(turn, answer.language, answer.preferences)
         if act is not None:
             answer.intent, answer.language = act.intent, act.language
             yield Delta(act.text, "", act.tool_calls, Finish("tool_calls" if act.tool_calls else "stop"))
@@ -130,7 +129,7 @@ class Pipeline:
         """The model's answer; or `stored`, where it was the answer to the very prompt that would be asked now."""
         turn = answer.turn
         with answer.step("recall"):
-            answer.recalled = Recalled() if turn.task else await self._recall(turn.scope, turn.utterance)
+            answer.recalled = Recalled() if turn.task else await self._recall(_question(answer))
         if stored is not None and self._cached.stands(answer, stored, self._fingerprint(answer)):
             for delta in replay(stored):
                 yield delta
@@ -140,8 +139,8 @@ class Pipeline:
                 yield delta
         self._cached.keep(answer, lambda: self._fingerprint(answer))
 
-    async def _situate(self, answer: Answer) -> Sequence[Preference]:
-        """The conversation, what was said in it, the language, the model; returns what the speaker prefers."""
+    async def _situate(self, answer: Answer) -> None:
+        """The conversation, what was said in it, what the speaker prefers, the language, the model."""
         turn = answer.turn
         answer.model = turn.model or self._fleet.name
         answer.conversation_id = self._conversations.identify(turn)
@@ -156,9 +155,9 @@ class Pipeline:
                     preferences = await self._preferences.visible(turn.scope)
             except (StoreUnavailable, TimeoutError):
                 answer.degraded.add("memory")
+        answer.preferences = preferences
         answer.language = self._languages.of(turn, answer.history, preferences)
         self._heed(answer)
-        return preferences
 
     def _heed(self, answer: Answer) -> None:
         """ "Ask again" is the question before it, asked anew; "no, that's wrong" takes the answer before it back."""
@@ -227,6 +226,22 @@ class Pipeline:
     def _head(self, turn: Turn) -> str:
         """The client's own system text, else the household's where the client brings none and asks for none."""
         return turn.head if turn.head or turn.edge not in PLAIN_EDGES else self._settings.llm.system_prompt
+
+
+def _question(answer: Answer) -> Question:
+    """What recall is asked for the turn."""
+    turn = answer.turn
+    known, called = things(turn.entities, answer.preferences)
+    before = next((message.content for message in reversed(answer.history) if message.role == "user"), None)
+    return Question(
+        turn.scope,
+        turn.utterance,
+        language=answer.language,
+        things=known,
+        called=called,
+        before=before,
+        conversation_id=answer.conversation_id,
+    )
 
 
 def _instead_of_nothing(turn: Turn) -> str:

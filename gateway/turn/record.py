@@ -125,6 +125,7 @@ def _record(turn: Turn, reply: Reply, started: datetime, cache_key: str | None) 
             "continuation": bool(turn.continuation),
             "tool_calls": [{"name": call.name, "arguments": dict(call.arguments)} for call in reply.tool_calls],
             "sources": [{"kind": source.kind, "id": source.id, "score": source.score} for source in reply.sources],
+            "expanded": {why: list(texts) for why, texts in reply.expanded.items()},
             "timings": dict(reply.timings),
             "prompt_tokens": reply.usage.prompt_tokens,
             "completion_tokens": reply.usage.completion_tokens,
