@@ -11,9 +11,9 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiohttp import web
 
@@ -33,6 +33,7 @@ from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.past import Past
+from gateway.memory.measurements import Measurements
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall
 from gateway.metrics import Metrics
@@ -152,6 +153,10 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         documents = Documents(database, settings.documents, data / "documents", household_id, documents_changed)
         await stack.enter_async_context(documents)
+        measurements = Measurements(
+            database, settings.measurements, household_id, home_zone(settings.household.time_zone)
+        )
+        await stack.enter_async_context(measurements)
         preferences = Preferences(database, journal, epoch)
         redis_url = settings.redis.url.get_secret_value()
         redis = RedisLayer(redis_url, household_uid, settings.cache.max_entries) if redis_url else None
@@ -223,6 +228,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.EPOCH] = epoch
         application[keys.KNOWLEDGE] = knowledge
         application[keys.DOCUMENTS] = documents
+        application[keys.MEASUREMENTS] = measurements
         application[keys.PREFERENCES] = preferences
         application[keys.FEEDBACK] = Feedback(database, journal, epoch)
         application[keys.EXPORT] = Export(database)
@@ -300,6 +306,19 @@ def greeting(settings: Settings, gateway: Gateway, port: int) -> list[str]:
         f"  curl -s {url}/conversation -H 'Content-Type: application/json' -d '{json.dumps(TRY)}'",
     ]
     return lines
+
+
+def home_zone(name: str) -> tzinfo:
+    """The zone of that name; empty: this machine's, with its summer time, as far as it tells."""
+    if name:
+        return ZoneInfo(name)
+    try:
+        if variable := os.environ.get("TZ", "").removeprefix(":"):
+            return ZoneInfo(variable)
+        with Path("/etc/localtime").open("rb") as file:
+            return ZoneInfo.from_file(file, key="localtime")
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        return UTC
 
 
 def data_folder(folder: Path) -> Path:

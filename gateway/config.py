@@ -225,6 +225,11 @@ class DocumentSettings(Section):
     read_megabytes: Annotated[int, Field(ge=128)] = 512
 
 
+class MeasurementSettings(Section):
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    keep_events_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+
+
 class JournalSettings(Section):
     max_bytes: Annotated[int, Field(ge=65536)] = 67_108_864
 
@@ -252,6 +257,7 @@ class Settings(Section):
     cache: CacheSettings = CacheSettings()
     recall: RecallSettings = RecallSettings()
     documents: DocumentSettings = DocumentSettings()
+    measurements: MeasurementSettings = MeasurementSettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 from aiohttp import web
@@ -24,6 +25,7 @@ from gateway.llm.embedding import OllamaEmbedder
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
+from gateway.memory.measurements import Measurements
 from gateway.memory.preferences import Preferences
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
@@ -52,6 +54,7 @@ class Household:
     late: LateEmbedder
     knowledge: KnowledgeBase
     documents: Documents
+    measurements: Measurements
     preferences: Preferences
     cache: ResponseCache
     feedback: Feedback
@@ -98,6 +101,7 @@ class Household:
         app[keys.DATABASE] = self.database
         app[keys.KNOWLEDGE] = self.knowledge
         app[keys.DOCUMENTS] = self.documents
+        app[keys.MEASUREMENTS] = self.measurements
         app[keys.PREFERENCES] = self.preferences
         app[keys.FEEDBACK] = self.feedback
         app[keys.EXPORT] = self.export
@@ -157,6 +161,7 @@ async def opened(
             late=late,
             knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
             documents=documents,
+            measurements=Measurements(database, settings.measurements, scope.household_id, ZoneInfo("Europe/Warsaw")),
             preferences=Preferences(database, journal, epoch),
             cache=cache,
             feedback=Feedback(database, journal, epoch),

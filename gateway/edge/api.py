@@ -1,8 +1,8 @@
 """One way to state an endpoint: it checks what comes in, and the OpenAPI document is made of the same statement.
 
-An `Endpoint` takes one model: of the query for GET and DELETE, of the JSON body for POST, PUT and PATCH. Its handler is
-given the checked instance. A key or parameter the model does not have is refused, as are wrong types, NUL bytes, lone
-surrogates and text that is blank or too long, each with the name of the field.
+An `Endpoint` takes one model: of the query for GET, DELETE and a body that is streamed, else of the JSON body. Its
+handler is given the checked instance. A key or parameter the model does not have is refused, as are wrong types, NUL
+bytes, lone surrogates and text that is blank or too long, each with the name of the field.
 """
 
 from __future__ import annotations
@@ -333,8 +333,8 @@ class Endpoint(Generic[Given]):
 
     @property
     def has_body(self) -> bool:
-        """Whether the model is of the body."""
-        return self.method not in READS and self.takes is not Nothing
+        """Whether the model is of the body: one that is read piece by piece leaves the query to it."""
+        return self.method not in READS and self.takes is not Nothing and not self.streams
 
     def failures(self) -> tuple[int, ...]:
         """Every error status that this endpoint may answer."""
@@ -487,6 +487,16 @@ def broken_off() -> Iterator[None]:
         yield
     except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:
         raise BadRequest("The body broke off, or is not encoded as its headers say.") from error
+
+
+@contextmanager
+def form_errors() -> Iterator[None]:
+    """Makes BadRequest of what aiohttp raises for a form that is none."""
+    try:
+        with broken_off():
+            yield
+    except (ValueError, RuntimeError, EOFError, LookupError) as error:
+        raise BadRequest("The form cannot be read: it broke off, or is not as its headers say.") from error
 
 
 def _refusal(error: ValidationError) -> BadRequest:

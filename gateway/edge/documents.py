@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,8 +21,8 @@ from gateway.edge.api import (
     QueryLimit,
     QueryTags,
     answer,
-    broken_off,
     check,
+    form_errors,
     path_id,
 )
 from gateway.edge.keys import DOCUMENTS, SCOPE, SETTINGS
@@ -133,7 +132,7 @@ async def _form(request: web.Request, stack: AsyncExitStack, model: type[Form]) 
         raise UnsupportedMediaType(f"The body should be a form with a file (Content-Type: {FORM}).")
     fields: dict[str, Any] = {}
     incoming: Incoming | None = None
-    with _form_errors():
+    with form_errors():
         async for part in await request.multipart():
             if not isinstance(part, BodyPartReader) or not part.name:
                 raise BadRequest("A part of the form has no name, or parts of its own.")
@@ -166,15 +165,6 @@ async def _value(part: BodyPartReader) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise BadRequest(f"{(part.name or '')[:100]} is not UTF-8.", field=(part.name or "")[:100]) from None
-
-
-@contextmanager
-def _form_errors() -> Iterator[None]:
-    try:
-        with broken_off():
-            yield
-    except (ValueError, RuntimeError, EOFError, LookupError) as error:  # aiohttp's, for a form that is none
-        raise BadRequest("The form cannot be read: it broke off, or is not as its headers say.") from error
 
 
 def _paper(document: Document) -> Paper:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.llm.fleet import Fleet
     from gateway.memory.documents import Documents
     from gateway.memory.knowledge import KnowledgeBase
+    from gateway.memory.measurements import Measurements
     from gateway.memory.preferences import Preferences
     from gateway.metrics import Metrics
     from gateway.shapes import Scope
@@ -43,6 +44,7 @@ JOURNAL: web.AppKey[Journal] = web.AppKey("journal")
 EPOCH: web.AppKey[EpochWatch] = web.AppKey("epoch")
 KNOWLEDGE: web.AppKey[KnowledgeBase] = web.AppKey("knowledge")
 DOCUMENTS: web.AppKey[Documents] = web.AppKey("documents")
+MEASUREMENTS: web.AppKey[Measurements] = web.AppKey("measurements")
 PREFERENCES: web.AppKey[Preferences] = web.AppKey("preferences")
 FEEDBACK: web.AppKey[Feedback] = web.AppKey("feedback")
 EXPORT: web.AppKey[Export] = web.AppKey("export")

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.edge.api import EXTRA_SCHEMAS, JSON, MAX_ID, Endpoint, ErrorEnvelope
+from gateway.edge.api import EXTRA_SCHEMAS, FORM, JSON, MAX_ID, Endpoint, ErrorEnvelope
 
 REFERENCE = "#/components/schemas/{model}"
 VERSION_OF_API = "1"
@@ -104,8 +104,10 @@ def _operation(endpoint: Endpoint[Any], takes: Mapping[str, Any], reference: Map
                 parameter["description"] = schema["description"]
             parameters.append(parameter)
     if endpoint.streams:
-        piecewise = {"$ref": REFERENCE.format(model=endpoint.form)} if endpoint.form else {"type": "string"}
-        content = {media_type: {"schema": piecewise} for media_type in endpoint.streams}
+        piecewise = {FORM: {"$ref": REFERENCE.format(model=endpoint.form)}, JSON: {"type": "array"}}
+        content = {
+            media_type: {"schema": piecewise.get(media_type, {"type": "string"})} for media_type in endpoint.streams
+        }
         operation["requestBody"] = {"required": bool(endpoint.form), "content": content}
     if parameters:
         operation["parameters"] = parameters

@@ -13,6 +13,7 @@ from gateway.edge import (
     conversation,
     conversations,
     documents,
+    measurements,
     memory,
     ollama,
     ollama_rest,
@@ -44,6 +45,11 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("GET",    f"/documents/{ID_PATH}", documents.read,    Nothing,               {200: documents.Paper}, "Read about a document"),
     Endpoint("PUT",    f"/documents/{ID_PATH}", documents.replace, Nothing,               {200: documents.Paper, 202: documents.Paper}, "Replace a document", fails=(409,), streams=(FORM,), form="Replacement"),
     Endpoint("DELETE", f"/documents/{ID_PATH}", documents.delete,  Nothing,               {204: None},            "Forget a document and all that came from it"),
+
+    Endpoint("POST",   "/measurements",       measurements.add,    measurements.Intake,   {200: measurements.Taken}, "Take in what sensors told", streams=measurements.TYPES, form="Replacement"),
+    Endpoint("GET",    "/measurements",       measurements.read,   measurements.Wanted,   {200: measurements.History}, "What an entity told, in parts of the time"),
+    Endpoint("DELETE", "/measurements",       measurements.delete, measurements.Unwanted, {200: measurements.Deleted}, "Forget what an entity told"),
+    Endpoint("GET",    "/measurements/entities", measurements.entities, Nothing,          {200: measurements.Entities}, "Entities of which something is kept"),
 
     Endpoint("POST",   "/preferences/set",    preferences.put,     preferences.Setting,   {200: preferences.Item, 201: preferences.Item, 202: preferences.AcceptedKey}, "Set a preference"),
     Endpoint("GET",    "/preferences/get",    preferences.get,     preferences.Wanted,    {200: preferences.ItemOrItems}, "Read by key or category", fails=(404,)),

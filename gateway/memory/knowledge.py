@@ -17,6 +17,7 @@ from gateway.config import EmbeddingSettings
 from gateway.errors import BadRequest, ModelError, NotFound, StoreUnavailable
 from gateway.llm.embedding import Embedder, Vector
 from gateway.memory.fusion import CANDIDATES, Hit, by_words, fuse
+from gateway.memory.lines import numbered
 from gateway.shapes import Scope
 from gateway.store import knowledge as rows
 from gateway.store import vectors
@@ -264,7 +265,7 @@ class KnowledgeBase:
         await self._settled_or_away()
         report = ImportReport()
         batch: list[NewKnowledge] = []
-        async for number, line in _lines(pieces):
+        async for number, line in numbered(pieces, MAX_LINE_BYTES):
             if line is None:
                 report.refuse(number, f"is longer than {MAX_LINE_BYTES} bytes")
                 continue
@@ -410,19 +411,3 @@ def _found(entry: Knowledge | None, entry_id: int) -> Knowledge:
 
 def _missing(entry_id: int) -> NotFound:
     return NotFound(f"There is no entry {entry_id}.", field="id")
-
-
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes | None]]:
-    """Numbered lines of a stream of bytes; None for one over MAX_LINE_BYTES, of which no more than that is held."""
-    number, rest, dropping = 1, bytearray(), False
-    async for piece in pieces:
-        *ended, begun = piece.split(b"\n")
-        for end in ended:
-            rest += end
-            yield number, None if dropping or len(rest) > MAX_LINE_BYTES else bytes(rest)
-            number, rest, dropping = number + 1, bytearray(), False
-        rest += begun
-        if len(rest) > MAX_LINE_BYTES:
-            rest, dropping = bytearray(), True
-    if rest or dropping:
-        yield number, None if dropping else bytes(rest)

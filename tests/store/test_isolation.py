@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import numpy as np
 import pytest
 
 from gateway.shapes import Scope, Space
-from gateway.store import cache, conversations, documents, knowledge, members, preferences, training, vectors
+from gateway.store import (
+    cache,
+    conversations,
+    documents,
+    knowledge,
+    measurements,
+    members,
+    preferences,
+    training,
+    vectors,
+)
 from gateway.store.pool import Database
 
 # How a row of a table is made, for a household and (where the table knows members) a member. A table that is not here
@@ -22,6 +33,8 @@ ROWS: Mapping[str, str] = {
     "folders": "(household_id, member_id, name) VALUES ($1, $2, 'secret')",
     "documents": "(household_id, member_id, name, sha256, bytes) VALUES ($1, $2, 'secret', sha256('secret'), 6)",
     "preferences": "(household_id, member_id, key, value) VALUES ($1, $2, 'secret', '{}')",
+    "measurements": "(household_id, member_id, entity, time, value) VALUES ($1, $2, 'secret', now(), 1)",
+    "events": "(household_id, member_id, entity, time, state) VALUES ($1, $2, 'secret', now(), 'on')",
     "vectors": "(household_id, member_id, kind, ref_id, space_id, embedding) VALUES ($1, $2, 'test', "
     "coalesce($2::bigint, 0), (SELECT id FROM embedding_spaces WHERE household_id = $1), '[1,2,3]')",
     "response_cache": "(household_id, member_id, query_hash, query_text, response, memory_epoch) "
@@ -227,6 +240,25 @@ async def test_what_runs_with_the_owners_rights_keeps_to_the_scope(database: Dat
         assert await connection.fetch("SELECT id FROM search_knowledge('secret', '{}', NULL, 100)") == []
         assert (await cache.stats(connection)).entries == 0
         assert await cache.clear_all(connection) == 0
+
+
+async def test_retention_is_of_the_household_and_of_no_other(
+    admin: asyncpg.Connection, database: Database, people: People
+) -> None:
+    soon = datetime.now(UTC) + timedelta(days=1)
+    kinds: tuple[tuple[measurements.Kind, str], ...] = (("measurement", "measurements"), ("event", "events"))
+    async with database.unscoped() as connection:
+        for kind, _ in kinds:
+            assert await measurements.prune(connection, kind, soon, 10) == 0
+    async with database.scoped(people.home) as connection:
+        for kind, table in kinds:
+            assert await measurements.prune(connection, kind, soon, 2) == 2
+            assert await measurements.prune(connection, kind, soon, 10) == 1
+            left = await admin.fetch(f"SELECT household_id FROM {table}")
+            assert {row["household_id"] for row in left} <= {people.home.household_id, people.other.household_id}
+    for _, table in kinds:
+        left = await admin.fetch(f"SELECT household_id FROM {table}")
+        assert [row["household_id"] for row in left] == [people.other.household_id] * 2
 
 
 async def test_the_store_itself_asks_within_the_scope(

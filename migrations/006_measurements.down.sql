@@ -1,0 +1,5 @@
+-- Takes back 005: what was measured and what changed go.
+
+DROP FUNCTION prune_events(timestamptz, integer);
+DROP FUNCTION prune_measurements(timestamptz, integer);
+DROP TABLE events, measurements;
