@@ -11,6 +11,7 @@ from pydantic import Field
 from gateway.edge.api import (
     JSON_LINES,
     Changes,
+    Id,
     Input,
     Moment,
     Name,
@@ -63,6 +64,10 @@ class Addition(Input):
         )
 
 
+class Restoration(Input):
+    version: Id | None = Field(default=None, description="By its id in the history; null: the last one")
+
+
 class Change(Changes):
     content: Text = ""
     tags: Tags = Field(default_factory=list)
@@ -113,6 +118,34 @@ class Entry(Output):
     document_id: int | None = Field(default=None, description="The document that it is a passage of")
     page: int | None = None
     heading: str | None = Field(default=None, description="What it stands under in its document")
+
+
+class Kept(Entry):
+    merged: bool = Field(description="It was known, and was told once more: this is that entry")
+    superseded: list[int] = Field(description="Entries that it contradicts: they are history now")
+
+
+class Version(Output):
+    """What an entry was."""
+
+    id: int = Field(description="The version's own")
+    entry_id: int = Field(description="Whose version it is; merged: the entry that it went into")
+    content: str
+    source: str | None
+    tags: list[str]
+    kind: str
+    member_id: int | None
+    pinned: bool
+    expires_at: datetime | None
+    created_at: datetime
+    ended_at: datetime = Field(description="When it went out of force")
+    reason: Literal["edited", "superseded", "merged", "archived"]
+    replaced_by: int | None = Field(description="The entry that took its place")
+
+
+class History(Output):
+    entry: Entry | None = Field(description="What it is now; null: it is out of force")
+    versions: list[Version] = Field(description="What it was, and what it took the place of; the newest first")
 
 
 class Leg(Output):
@@ -174,6 +207,7 @@ class LineError(Output):
 
 class Imported(Output):
     added: int
+    merged: int = Field(description="Lines whose very words were known already")
     refused: int
     without_vector: int = Field(description="Stored, and found by their words until their vectors are made")
     errors: list[LineError] = Field(description="The first thousand lines that were refused")
@@ -182,10 +216,12 @@ class Imported(Output):
 async def add(request: web.Request, addition: Addition) -> web.Response:
     """Keeps one thing."""
     scope = request[SCOPE]
-    added = await request.app[KNOWLEDGE].add(scope, addition.entry(scope))
-    if isinstance(added, Pending):
-        return answer(Reference(reference=added.reference), status=202)
-    return answer(_entry(added), status=201)
+    kept = await request.app[KNOWLEDGE].keep(scope, addition.entry(scope))
+    if isinstance(kept, Pending):
+        return answer(Reference(reference=kept.reference), status=202)
+    entry = _entry(kept.entry).model_dump()
+    shown = Kept(merged=kept.merged, superseded=list(kept.superseded), **entry)
+    return answer(shown, status=200 if kept.merged else 201)
 
 
 async def search(request: web.Request, wanted: Search) -> web.Response:
@@ -239,6 +275,39 @@ async def delete(request: web.Request, _: Nothing) -> web.Response:
     return web.Response(status=204)
 
 
+async def history(request: web.Request, _: Nothing) -> web.Response:
+    """What an entry was before."""
+    entry, versions = await request.app[KNOWLEDGE].history(request[SCOPE], path_id(request))
+    return answer(
+        History(
+            entry=None if entry is None else _entry(entry),
+            versions=[
+                Version(
+                    id=version.id,
+                    entry_id=version.entry_id,
+                    content=version.content,
+                    source=version.source,
+                    tags=list(version.tags),
+                    kind=version.kind,
+                    member_id=version.member_id,
+                    pinned=version.pinned,
+                    expires_at=version.expires_at,
+                    created_at=version.created_at,
+                    ended_at=version.ended_at,
+                    reason=version.reason,
+                    replaced_by=version.replaced_by,
+                )
+                for version in versions
+            ],
+        )
+    )
+
+
+async def restore(request: web.Request, wanted: Restoration) -> web.Response:
+    """Puts a version back in force."""
+    return answer(_entry(await request.app[KNOWLEDGE].restore(request[SCOPE], path_id(request), wanted.version)))
+
+
 async def import_lines(request: web.Request, _: Nothing) -> web.Response:
     """JSONL of any length: the fields of /memory/add a line."""
     if request.content_type not in LINE_TYPES:
@@ -251,6 +320,7 @@ async def import_lines(request: web.Request, _: Nothing) -> web.Response:
     return answer(
         Imported(
             added=report.added,
+            merged=report.merged,
             refused=report.refused,
             without_vector=report.without_vector,
             errors=[LineError(line=line, message=message) for line, message in report.errors],

@@ -31,7 +31,7 @@ from gateway.edge.openapi import document
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("POST",   "/conversation",       conversation.converse, conversation.ConversationRequest, {200: conversation.ConversationReply}, "Say something to the assistant", events=True),
 
-    Endpoint("POST",   "/memory/add",         memory.add,          memory.Addition,       {201: memory.Entry, 202: memory.Reference}, "Keep something"),
+    Endpoint("POST",   "/memory/add",         memory.add,          memory.Addition,       {200: memory.Kept, 201: memory.Kept, 202: memory.Reference}, "Keep something"),
     Endpoint("GET",    "/memory/search",      memory.search,       memory.Search,         {200: memory.Results},  "Find by meaning and by words"),
     Endpoint("GET",    "/memory/suggest",     memory.suggest,      memory.Suggestions,    {200: memory.Suggested},  "Complete what is typed"),
     Endpoint("POST",   "/memory/import",      memory.import_lines, Nothing,               {200: memory.Imported}, "Keep many things, a JSON object a line", streams=(JSON_LINES, "text/plain")),
@@ -39,6 +39,8 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("GET",    f"/memory/{ID_PATH}",  memory.read,         Nothing,               {200: memory.Entry},    "Read an entry"),
     Endpoint("PATCH",  f"/memory/{ID_PATH}",  memory.change,       memory.Change,         {200: memory.Entry},    "Correct an entry"),
     Endpoint("DELETE", f"/memory/{ID_PATH}",  memory.delete,       Nothing,               {204: None},            "Forget an entry"),
+    Endpoint("GET",    f"/memory/{ID_PATH}/history", memory.history, Nothing,             {200: memory.History},  "Read what an entry was before"),
+    Endpoint("POST",   f"/memory/{ID_PATH}/restore", memory.restore, memory.Restoration,  {200: memory.Entry},    "Put back what an entry was before"),
 
     Endpoint("POST",   "/documents",          documents.add,       Nothing,               {200: documents.Paper, 202: documents.Paper}, "Take a document in", streams=(FORM,), form="Upload"),
     Endpoint("GET",    "/documents",          documents.page,      documents.Page,        {200: documents.Papers}, "List documents"),

@@ -9,19 +9,21 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.config import EmbeddingSettings
 from gateway.errors import BadRequest, ModelError, NotFound, StoreUnavailable
 from gateway.llm.embedding import Embedder, Vector
+from gateway.memory import order
 from gateway.memory.fusion import CANDIDATES, Hit, by_words, fuse
 from gateway.memory.lines import numbered
 from gateway.shapes import Scope
+from gateway.store import history, vectors
 from gateway.store import knowledge as rows
-from gateway.store import vectors
 from gateway.store.epoch import EpochWatch
+from gateway.store.history import Version
 from gateway.store.journal import Journal
 from gateway.store.knowledge import EVERYTHING, Filter, Knowledge, NewKnowledge, WordMatch
 from gateway.store.pool import Database
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 VECTOR_KIND = "knowledge"
+DOCUMENT_KIND = "document"
 STATES_KEPT = 64
 ONE_DOCUMENT_SECONDS = 5.0  # one text to be stored is not worth a longer wait: its vector comes later
 JOURNAL_SECONDS = 2.0  # how long a write waits for those before it
@@ -41,7 +44,24 @@ IMPORT_EMBEDDED_AT_ONCE = 64  # the first lines of an import are found at once; 
 MAX_LINE_BYTES = 262_144  # 8,000 characters escaped as JSON's pairs of \uXXXX, and room for the rest
 MAX_LINE_ERRORS = 1000  # reported; the others are counted
 
+NEAR = 20  # entries that something new is compared with
+SOURCES_APART = "; "
+MAX_SOURCE = 255  # characters, as an entry's source may have
+REVIVING_WORDS = 2  # of a question, that say what it is about: one alone names too much
+REVIVING_SHARE = 0.75
+REVIVED = 3  # entries brought back by one question at most
+
 _LAST_WORD = re.compile(r"\w+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was told is `entry` now. `merged`: it was known, and was told once more. `superseded`: entries that it
+    contradicts, which are history now."""
+
+    entry: Knowledge
+    merged: bool = False
+    superseded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +94,11 @@ class SearchResult:
 
 @dataclass(slots=True)
 class ImportReport:
-    """How an import went: lines added, lines refused (the first MAX_LINE_ERRORS told), rows still without a vector."""
+    """How an import went: lines added, lines whose very words were known, lines refused (the first MAX_LINE_ERRORS
+    told), rows still without a vector."""
 
     added: int = 0
+    merged: int = 0
     refused: int = 0
     without_vector: int = 0
     errors: list[tuple[int, str]] = field(default_factory=list)
@@ -109,13 +131,23 @@ class KnowledgeBase:
         self._spaces: dict[int, int] = {}
         # By household and member: the epoch, and what `_state` found in it.
         self._states: OrderedDict[tuple[int, int | None], tuple[int, bool, datetime | None]] = OrderedDict()
+        # Put before the model since it was last written down, by whose scope it was.
+        self._recalled: dict[tuple[int, int | None], set[int]] = {}
 
     async def add(self, scope: Scope, new: NewKnowledge, *, hurry: bool = False) -> Knowledge | Pending:
+        """The entry that `keep` makes of `new`, or what waits."""
+        kept = await self.keep(scope, new, hurry=hurry)
+        return kept if isinstance(kept, Pending) else kept.entry
+
+    async def keep(self, scope: Scope, new: NewKnowledge, *, hurry: bool = False) -> Kept | Pending:
         """Stores `new` with its vector, or without one where that can't be made now (it is made later).
 
-        With PostgreSQL away it goes to the journal; in a `hurry` (somebody has spoken, and waits) as soon as it has not
-        answered for a second. Raises JournalFull where that is full too.
+        What the same owner has said before is told once more, and not kept twice; what it contradicts becomes history
+        (see `gateway.memory.order`). With PostgreSQL away it goes to the journal; in a `hurry` (somebody has spoken,
+        and waits) as soon as it has not answered for a second. Raises JournalFull where that is full too.
         """
+        said = new.content
+        new = replace(new, content=order.corrected(said)[0])
         away = hurry and self._epoch.current() is None
         patience = self._settings.query_seconds if hurry else ONE_DOCUMENT_SECONDS
         vector = None if away else await self._vector_of_document(new.content, patience)
@@ -124,23 +156,14 @@ class KnowledgeBase:
         if not away and await self._settled():
             try:
                 async with self._database.scoped(scope) as connection:
-                    entry = await rows.insert(
-                        connection,
-                        content=new.content,
-                        source=new.source,
-                        tags=new.tags,
-                        kind=new.kind,
-                        member_id=new.member_id,
-                        expires_at=new.expires_at,
-                        pinned=new.pinned,
-                        reference=reference,
-                    )
+                    kept = await self._put_in_order(connection, scope, new, said, vector, reference)
+                    entry = kept.entry
                     await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
             except StoreUnavailable as error:
                 LOG.warning("knowledge goes to the journal: %s", error.message)
             else:
                 await self._changed(vector is None)
-                return entry
+                return kept
         self._journal.append(
             {
                 "kind": "knowledge",
@@ -157,16 +180,75 @@ class KnowledgeBase:
         )
         return Pending(reference)
 
-    async def add_once(self, scope: Scope, new: NewKnowledge) -> Literal["added", "known", "pending"]:
-        """Like `add` in a hurry, but for words that the same owner has said before: they stay as they are (`known`)."""
-        try:
-            if self._epoch.current() is not None:
-                async with self._database.scoped(scope) as connection:
-                    if await rows.find_same(connection, new.content, new.member_id) is not None:
-                        return "known"
-        except StoreUnavailable:
-            pass  # `add` takes it down in the journal
-        return "pending" if isinstance(await self.add(scope, new, hurry=True), Pending) else "added"
+    async def add_once(self, scope: Scope, new: NewKnowledge) -> Literal["added", "known", "replaced", "pending"]:
+        """`keep` in a hurry: whether it was new, known before, or puts an end to something that was."""
+        kept = await self.keep(scope, new, hurry=True)
+        if isinstance(kept, Pending):
+            return "pending"
+        if kept.superseded:
+            return "replaced"
+        return "known" if kept.merged else "added"
+
+    async def _put_in_order(
+        self,
+        connection: asyncpg.Connection,
+        scope: Scope,
+        new: NewKnowledge,
+        said: str,
+        vector: Vector | None,
+        reference: str,
+    ) -> Kept:
+        """Stores `new`, which was said in the words `said`, beside what it has to do with."""
+        await history.lock(connection)
+        same, superseded = None, []
+        for known, cosine in await self._near(connection, scope, new, vector):
+            match order.relation(known.content, said, cosine):
+                case "same":
+                    same = same or known
+                case "supersedes":
+                    superseded.append(known)
+        pinned = new.pinned or any(known.pinned for known in superseded)
+        if same is None:
+            entry = await rows.insert(
+                connection,
+                content=new.content,
+                source=new.source,
+                tags=new.tags,
+                kind=new.kind,
+                member_id=new.member_id,
+                expires_at=new.expires_at,
+                pinned=pinned,
+                reference=reference,
+            )
+        else:
+            entry = await _merge(connection, same, replace(new, pinned=pinned))
+        gone = tuple(known.id for known in superseded)
+        await history.put_away(connection, gone, "superseded", replaced_by=entry.id)
+        return Kept(entry, same is not None, gone)
+
+    async def _near(
+        self, connection: asyncpg.Connection, scope: Scope, new: NewKnowledge, vector: Vector | None
+    ) -> list[tuple[Knowledge, float | None]]:
+        """What `new` may have to do with, of the same owner and kind: with the same words, near in meaning (with its
+        cosine), or about the same subject."""
+        if new.kind == DOCUMENT_KIND:
+            return []
+        only = Filter(member=new.member_id, kind=new.kind)
+        found: dict[int, tuple[Knowledge, float | None]] = {}
+        if vector is not None:
+            space_id = await self._space(connection, scope)
+            near = await rows.nearest(connection, space_id=space_id, embedding=vector, limit=NEAR, only=only)
+            found |= {known.id: (known, cosine) for known, cosine in near}
+        stated = order.statement(new.content)
+        query = " ".join(stated.subject) if stated is not None else new.content
+        matched = [known for known, _ in await rows.matching(connection, query=query, limit=NEAR, only=only)]
+        for known in (*await history.same_words(connection, [new.content], new.member_id), *matched):
+            found.setdefault(known.id, (known, None))
+        return [
+            (known, cosine)
+            for known, cosine in found.values()
+            if known.member_id == new.member_id and known.kind == new.kind and known.document_id is None
+        ]
 
     async def search(
         self,
@@ -232,11 +314,13 @@ class KnowledgeBase:
             return await rows.newest(connection, limit), await rows.count(connection)
 
     async def update(self, scope: Scope, entry_id: int, changes: Mapping[str, Any]) -> Knowledge:
-        """Changes the named fields of an entry, and its vector where the words change. Raises NotFound."""
+        """Changes the named fields of an entry, and its vector where the words change; what it was before is history.
+        Raises NotFound."""
         content = changes.get("content")
         vector = await self._vector_of_document(content) if content is not None else None
         await self._settled_or_away()
         async with self._database.scoped(scope) as connection:
+            await history.keep_before(connection, entry_id, changes)
             entry = _found(await rows.update(connection, entry_id, **changes), entry_id)
             await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
         # A row that changes hands loses its vector as well, whatever its words.
@@ -244,12 +328,78 @@ class KnowledgeBase:
         return entry
 
     async def delete(self, scope: Scope, entry_id: int) -> None:
-        """Forgets an entry and its vectors. Raises NotFound."""
+        """Forgets an entry, its vectors and its history; also one that is history already. Raises NotFound."""
         await self._settled_or_away()
         async with self._database.scoped(scope) as connection:
-            if not await rows.delete(connection, entry_id):
+            there = await rows.delete(connection, entry_id)
+            if not await history.forget(connection, entry_id) and not there:
                 raise _missing(entry_id)
         await self._changed(False)
+
+    async def history(self, scope: Scope, entry_id: int) -> tuple[Knowledge | None, list[Version]]:
+        """The entry, None where it is out of force, and what it was and took the place of, the newest first.
+
+        Raises NotFound where there is neither.
+        """
+        async with self._database.scoped(scope) as connection:
+            entry = await rows.get(connection, entry_id)
+            versions = await history.versions(connection, entry_id)
+        if entry is None and not versions:
+            raise _missing(entry_id)
+        return entry, versions
+
+    async def restore(self, scope: Scope, entry_id: int, version_id: int | None = None) -> Knowledge:
+        """Puts a version of the entry's history back in force: the one with this id, or the last. Raises NotFound."""
+        await self._settled_or_away()
+        async with self._database.scoped(scope) as connection:
+            await history.lock(connection)
+            versions = await history.versions(connection, entry_id)
+            chosen = next((one for one in versions if version_id in (None, one.id)), None)
+            if chosen is None:
+                if version_id is None:
+                    raise _missing(entry_id)
+                raise NotFound(f"Entry {entry_id} has no version {version_id}.", field="version")
+            entry = await history.restore(connection, chosen)
+        await self._changed(True)
+        return entry
+
+    async def revive(self, scope: Scope, utterance: str) -> list[Knowledge]:
+        """Brings back what nobody recalled for so long that it was archived, where the utterance names it: it has
+        nearly all of the words that say what the question is about."""
+        wanted = order.telling(utterance)
+        if len(wanted) < REVIVING_WORDS:
+            return []
+        async with self._database.scoped(scope) as connection:
+            named = await history.matching(
+                connection, [order.beginning(word) for word in wanted], limit=NEAR, archived=True
+            )
+            named = [version for version in named if order.share(wanted, version.content) >= REVIVING_SHARE][:REVIVED]
+            if not named:
+                return []
+            await history.lock(connection)
+            # Another turn may have been quicker.
+            revived = [
+                await history.restore(connection, version)
+                for version in named
+                if await history.get(connection, version.id) is not None
+            ]
+        await self._changed(True)
+        return revived
+
+    def recalled(self, scope: Scope, ids: Sequence[int]) -> None:
+        """Notes that these entries were put before the model; written down with others' before long."""
+        if ids:
+            self._recalled.setdefault((scope.household_id, scope.member_id), set()).update(ids)
+
+    async def write_recalled(self) -> None:
+        """Writes down what `recalled` noted. Raises StoreUnavailable, and keeps what was not written."""
+        while self._recalled:
+            (household_id, member_id), ids = next(iter(self._recalled.items()))
+            async with self._database.scoped(Scope(household_id, member_id)) as connection:
+                await history.recalled(connection, written := sorted(ids))
+            ids.difference_update(written)
+            if not ids:
+                del self._recalled[household_id, member_id]
 
     async def import_lines(
         self,
@@ -282,19 +432,22 @@ class KnowledgeBase:
             await self._store_batch(scope, batch, report)
         return report
 
-    async def _store_batch(self, scope: Scope, batch: Sequence[NewKnowledge], report: ImportReport) -> None:
+    async def _store_batch(self, scope: Scope, lines: Sequence[NewKnowledge], report: ImportReport) -> None:
+        batch = _folded(lines)
         embedded: Sequence[Vector | None] = [None] * len(batch)
         if report.added < IMPORT_EMBEDDED_AT_ONCE:
             embedded = await self._vectors_of_documents([new.content for new in batch])
         try:
             async with self._database.scoped(scope) as connection:
-                ids = await rows.insert_many(connection, batch)
+                await history.lock(connection)
+                fresh = await _unknown(connection, batch)
+                ids = await rows.insert_many(connection, [batch[place] for place in fresh])
                 await self._keep_vectors(
                     connection,
                     scope,
                     [
-                        (row, new.member_id, vector, new.content)
-                        for row, new, vector in zip(ids, batch, embedded, strict=True)
+                        (row, batch[place].member_id, embedded[place], batch[place].content)
+                        for row, place in zip(ids, fresh, strict=True)
                     ],
                 )
         except StoreUnavailable as error:
@@ -302,7 +455,8 @@ class KnowledgeBase:
                 f"{error.message} The import stopped; its first {report.added} entries are stored.", retry_after=5
             ) from error
         report.added += len(ids)
-        missing = sum(vector is None for vector in embedded)
+        report.merged += len(lines) - len(ids)
+        missing = sum(embedded[place] is None for place in fresh)
         report.without_vector += missing
         await self._changed(missing > 0)
 
@@ -397,6 +551,58 @@ class _Watch:
         now = time.perf_counter()
         self.took[step] = (now - self._since) * 1000
         self._since = now
+
+
+_Said = tuple[int | None, str, str]  # whose, its kind, the words
+
+
+async def _merge(connection: asyncpg.Connection, known: Knowledge, new: NewKnowledge) -> Knowledge:
+    """One entry of both, in the newer words: with the sources and tags of each, and for as long as the longer one."""
+    source, tags, pinned, expires_at = _joined(known, new)
+    return await history.merge(
+        connection, known, content=new.content, source=source, tags=tags, pinned=pinned, expires_at=expires_at
+    )
+
+
+def _joined(
+    known: Knowledge | NewKnowledge, new: Knowledge | NewKnowledge
+) -> tuple[str | None, tuple[str, ...], bool, datetime | None]:
+    """Source, tags, whether it is pinned, and when it ends, of two that say the same."""
+    sources = [*(known.source or "").split(SOURCES_APART), *(new.source or "").split(SOURCES_APART)]
+    source = SOURCES_APART.join(filter(None, dict.fromkeys(sources))) or None
+    return (
+        source if source is None or len(source) <= MAX_SOURCE else known.source,
+        tuple(dict.fromkeys((*known.tags, *new.tags))),
+        known.pinned or new.pinned,
+        max(known.expires_at, new.expires_at) if known.expires_at and new.expires_at else None,
+    )
+
+
+def _folded(batch: Sequence[NewKnowledge]) -> list[NewKnowledge]:
+    """The batch with what stands in it twice once."""
+    folded: dict[_Said, NewKnowledge] = {}
+    for new in batch:
+        said = (new.member_id, new.kind, new.content)
+        source, tags, pinned, expires_at = _joined(folded.get(said, new), new)
+        folded[said] = replace(new, source=source, tags=tags, pinned=pinned, expires_at=expires_at)
+    return list(folded.values())
+
+
+async def _unknown(connection: asyncpg.Connection, batch: Sequence[NewKnowledge]) -> list[int]:
+    """The places of those in `batch` whose very words their owner has not said yet; the others are merged."""
+    known: dict[_Said, Knowledge] = {}
+    for owner in {new.member_id for new in batch}:
+        contents = [new.content for new in batch if new.member_id == owner]
+        for same in await history.same_words(connection, contents, owner):
+            known[owner, same.kind, same.content] = same
+    fresh = []
+    for place, new in enumerate(batch):
+        entry = known.get((new.member_id, new.kind, new.content))
+        if entry is None:
+            fresh.append(place)
+        elif _joined(entry, new) != _joined(entry, entry):
+            await _merge(connection, entry, new)
+    return fresh
 
 
 def _why(error: ModelError | TimeoutError) -> str:

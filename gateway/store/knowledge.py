@@ -216,22 +216,6 @@ async def newest(connection: asyncpg.Connection, limit: int) -> list[Knowledge]:
     return [Knowledge(**row) for row in rows]
 
 
-async def find_same(connection: asyncpg.Connection, content: str, member_id: int | None) -> Knowledge | None:
-    """The unexpired one with just these words and this owner."""
-    row = await connection.fetchrow(
-        """
-        SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
-               document_id, page, heading
-        FROM knowledge
-        WHERE content = $1 AND member_id IS NOT DISTINCT FROM $2 AND (expires_at IS NULL OR expires_at > now())
-        ORDER BY id LIMIT 1
-        """,
-        content,
-        member_id,
-    )
-    return None if row is None else Knowledge(**row)
-
-
 async def nearest(
     connection: asyncpg.Connection,
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 _PHRASES: dict[str, dict[str, str]] = {
     "en": {
         "remembered": "OK, I'll remember: {content}.",
+        "remembered_instead": "OK, from now on: {content}.",
         "remembered_already": "I already know that: {content}.",
         "remembered_soon": "I've taken note, and will file it as soon as my memory answers again: {content}.",
         "alias": "OK, “{alias}” now means {name}.",
@@ -29,6 +30,7 @@ _PHRASES: dict[str, dict[str, str]] = {
     },
     "fr": {
         "remembered": "D'accord, je retiens : {content}.",
+        "remembered_instead": "D'accord, désormais : {content}.",
         "remembered_already": "Je le sais déjà : {content}.",
         "remembered_soon": "C'est noté, je le rangerai dès que ma mémoire répondra de nouveau : {content}.",
         "alias": "D'accord, « {alias} » désigne maintenant {name}.",
@@ -53,6 +55,7 @@ _PHRASES: dict[str, dict[str, str]] = {
     },
     "pl": {
         "remembered": "Dobrze, zapamiętam: {content}.",
+        "remembered_instead": "Dobrze, od teraz: {content}.",
         "remembered_already": "Już to wiem: {content}.",
         "remembered_soon": "Zanotowałem, zapiszę to, gdy tylko moja pamięć znów odpowie: {content}.",
         "alias": "Dobrze, „{alias}” oznacza teraz: {name}.",

@@ -27,7 +27,12 @@ from gateway.turn.phrases import phrase
 PATIENCE_SECONDS = 2.0  # with a database that hangs, before it is said so
 LISTED = 8  # facts told aloud; more would not be listened to
 SOURCE = "conversation"
-REMEMBERED = {"added": "remembered", "known": "remembered_already", "pending": "remembered_soon"}
+REMEMBERED = {
+    "added": "remembered",
+    "known": "remembered_already",
+    "replaced": "remembered_instead",
+    "pending": "remembered_soon",
+}
 
 
 @dataclass(frozen=True, slots=True)

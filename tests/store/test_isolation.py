@@ -30,6 +30,7 @@ ROWS: Mapping[str, str] = {
     "conversations": "(household_id, member_id, turn_id, session_id, role, content) "
     "VALUES ($1, $2::bigint, gen_random_uuid(), 's', 'user', 'secret')",
     "knowledge": "(household_id, member_id, content) VALUES ($1, $2, 'secret words')",
+    "knowledge_history": "(household_id, member_id, entry_id, content, reason) VALUES ($1, $2, 1, 'secret', 'edited')",
     "folders": "(household_id, member_id, name) VALUES ($1, $2, 'secret')",
     "documents": "(household_id, member_id, name, sha256, bytes) VALUES ($1, $2, 'secret', sha256('secret'), 6)",
     "preferences": "(household_id, member_id, key, value) VALUES ($1, $2, 'secret', '{}')",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Conflict
 from gateway.shapes import Scope, Space
-from gateway.store import cache, conversations, households, knowledge, members, preferences, training, vectors
+from gateway.store import cache, conversations, history, households, knowledge, members, preferences, training, vectors
 from gateway.store.cache import CacheRow
 from gateway.store.conversations import Said
 from gateway.store.knowledge import NewKnowledge
@@ -112,10 +112,9 @@ async def test_the_same_words_of_the_same_owner(database: Database, member: Scop
         shared = await knowledge.insert(connection, content="x")
         own = await knowledge.insert(connection, content="x", member_id=member.member_id)
         await knowledge.insert(connection, content="old", expires_at=PAST)
-        assert await knowledge.find_same(connection, "x", None) == shared
-        assert await knowledge.find_same(connection, "x", member.member_id) == own
-        assert await knowledge.find_same(connection, "y", None) is None
-        assert await knowledge.find_same(connection, "old", None) is None
+        assert await history.same_words(connection, ["x"], None) == [shared]
+        assert await history.same_words(connection, ["X!"], member.member_id) == [own]
+        assert await history.same_words(connection, ["y", "old"], None) == []
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

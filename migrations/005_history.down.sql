@@ -1,0 +1,6 @@
+-- Takes back 005: what was known before is gone for good.
+
+DROP FUNCTION search_history(text[], boolean, integer);
+DROP TABLE knowledge_history;
+ALTER TABLE knowledge DROP COLUMN words_hash;
+DROP FUNCTION words_hash(text);
