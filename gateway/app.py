@@ -32,8 +32,8 @@ from gateway.llm.fleet import Fleet
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
-from gateway.memory.past import Past
 from gateway.memory.measurements import Measurements
+from gateway.memory.past import Past
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall
 from gateway.metrics import Metrics

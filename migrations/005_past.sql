@@ -6,15 +6,16 @@ ALTER TABLE conversations
 CREATE INDEX conversations_by_words ON conversations USING gin (search);
 
 -- Turns in which words of the question were said, by either side: those first that have most of its weight, then the
--- newest. A word weighs the more the fewer turns have it; of a common one the newest thousand are looked at. `@@` is not
--- leakproof: as in search_knowledge, the policy's predicate is repeated.
+-- newest. A word stands for all that begin as its first two thirds, since languages inflect the rest; it weighs the more
+-- the fewer turns have it, and of a common one the newest thousand are looked at. `@@` is not leakproof: as in
+-- search_knowledge, the predicate of the policy is repeated.
 CREATE FUNCTION search_conversations(
     question text, since timestamptz, until timestamptz, but_session text, at_most integer)
 RETURNS TABLE (turn_id text, share double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH asked AS MATERIALIZED (
         SELECT lexeme AS word,
-               ('''' || replace(replace(left(lexeme, greatest(3, length(lexeme) - length(lexeme) / 4)),
+               ('''' || replace(replace(left(lexeme, greatest(4, length(lexeme) - length(lexeme) / 3)),
                                         '\', '\\'), '''', '''''') || ''':*')::tsquery AS query
         FROM unnest(to_tsvector('public.gateway'::regconfig, question))
         ORDER BY positions[1] LIMIT 16

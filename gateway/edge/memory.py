@@ -28,8 +28,10 @@ from gateway.edge.api import (
     parse,
     path_id,
 )
-from gateway.edge.keys import KNOWLEDGE, SCOPE, SETTINGS
+from gateway.edge.keys import KNOWLEDGE, PREFERENCES, SCOPE, SETTINGS
 from gateway.errors import UnsupportedMediaType
+from gateway.memory.aliases import things
+from gateway.memory.expansion import expand
 from gateway.memory.fusion import Hit as Found
 from gateway.memory.knowledge import Pending
 from gateway.shapes import Scope
@@ -176,6 +178,10 @@ class Results(Output):
         description="How it was found: text, whatever was asked for, while questions get no vectors"
     )
     complete: bool = Field(description="False while something could not be compared by its meaning")
+    expansion: dict[str, list[str]] | None = Field(
+        default=None,
+        description="With explain=true: what was looked for beside the question, and why (name, number, ...)",
+    )
     took_ms: dict[str, float] | None = Field(default=None, description="With explain=true: each step's milliseconds")
 
 
@@ -226,10 +232,10 @@ async def add(request: web.Request, addition: Addition) -> web.Response:
 
 async def search(request: web.Request, wanted: Search) -> web.Response:
     """Finds what is nearest to the question."""
+    called, _ = things((), await request.app[PREFERENCES].visible(request[SCOPE]))
+    asked = expand(wanted.query, things=called)
     only = Filter(tuple(wanted.tags), wanted.member, wanted.kind, wanted.since, wanted.until)
-    found = await request.app[KNOWLEDGE].search(
-        request[SCOPE], wanted.query, limit=wanted.limit, mode=wanted.mode, only=only
-    )
+    found = await request.app[KNOWLEDGE].search(request[SCOPE], asked, limit=wanted.limit, mode=wanted.mode, only=only)
     hits = [
         Hit(
             score=round(hit.score, 6),
@@ -239,7 +245,8 @@ async def search(request: web.Request, wanted: Search) -> web.Response:
         for hit in found.hits
     ]
     took = {step: round(milliseconds, 3) for step, milliseconds in found.took.items()} if wanted.explain else None
-    return answer(Results(results=hits, mode=found.mode, complete=found.complete, took_ms=took))
+    added = {why: list(texts) for why, texts in asked.added.items()} if wanted.explain else None
+    return answer(Results(results=hits, mode=found.mode, complete=found.complete, expansion=added, took_ms=took))
 
 
 async def suggest(request: web.Request, wanted: Suggestions) -> web.Response:

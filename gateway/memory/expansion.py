@@ -12,7 +12,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 from types import MappingProxyType
 
 from unicode_rbnf import RbnfEngine
@@ -24,7 +23,6 @@ MOST_CALLED_ALIKE = 2  # things: what more than these are called names none of t
 LONGEST_BEFORE = 300  # characters of the question before
 MAX_NUMBER = 100
 NUMBER_WORDS = 3  # "vingt et un"
-JOINED_LETTERS = 3  # of each of two words that may be written as one
 LANGUAGES = ("en", "fr", "pl")
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -99,14 +97,14 @@ class Expansion:
 
 
 def expand(
-    question: str, *, language: str = "en", things: Sequence[Entity] = (), before: str | None = None
+    question: str, *, language: str | None = None, things: Sequence[Entity] = (), before: str | None = None
 ) -> Expansion:
     """What to search for. `things` are those of the home, what the household calls them among their names; `before` is
-    what the same speaker said last in this conversation."""
+    what the same speaker said last in this conversation. Without a `language` numbers are known in each."""
     added: dict[str, tuple[str, ...]] = {}
     meaning = question
     asked = question
-    if before and leans(question, language):
+    if before and leans(question, language or "en"):
         earlier = before.strip()[:LONGEST_BEFORE]
         added["before"] = (earlier,)
         meaning = f"{earlier} {meaning}"
@@ -115,7 +113,7 @@ def expand(
     if others := _other_names(words, tuple(things)):
         added["name"] = others
         meaning = f"{meaning} ({', '.join(others)})"
-    if numbers := _numbers(words, language):
+    if numbers := _numbers(words, LANGUAGES if language is None else (language,)):
         added["number"] = numbers
     if spellings := _spellings(asked, words):
         added["spelling"] = spellings
@@ -163,21 +161,22 @@ def _words(text: str) -> list[str]:
     return [word.casefold() for word in _WORD.findall(unicodedata.normalize("NFC", text))]
 
 
-def _numbers(words: Sequence[str], language: str) -> tuple[str, ...]:
+def _numbers(words: Sequence[str], languages: Sequence[str]) -> tuple[str, ...]:
     """Digits for numbers in words, and words for digits."""
-    spoken, written = _number_words(language if language in LANGUAGES else "en")
     found: dict[str, None] = {}
-    taken: set[int] = set()
-    for size in range(NUMBER_WORDS, 0, -1):
-        for start in range(len(words) - size + 1):
-            places = set(range(start, start + size))
-            value = spoken.get(" ".join(words[start : start + size]))
-            if value is not None and not places & taken:
-                taken |= places
-                found[str(value)] = None
-    for word in words:
-        if word.isdecimal() and word.isascii() and len(word) <= len(str(MAX_NUMBER)) and int(word) <= MAX_NUMBER:
-            found[written[int(word)]] = None
+    for language in languages:
+        spoken, written = _number_words(language if language in LANGUAGES else "en")
+        taken: set[int] = set()
+        for size in range(NUMBER_WORDS, 0, -1):
+            for start in range(len(words) - size + 1):
+                places = set(range(start, start + size))
+                value = spoken.get(" ".join(words[start : start + size]))
+                if value is not None and not places & taken:
+                    taken |= places
+                    found[str(value)] = None
+        for word in words:
+            if word.isdecimal() and word.isascii() and len(word) <= len(str(MAX_NUMBER)) and int(word) <= MAX_NUMBER:
+                found[written[int(word)]] = None
     return tuple(found)
 
 
@@ -202,8 +201,4 @@ def _spellings(asked: str, words: Sequence[str]) -> tuple[str, ...]:
                 found[respelt] = None
     for hyphened in _HYPHENED.findall(asked):
         found[hyphened.replace("-", "").casefold()] = None
-    for one, other in pairwise(words):
-        # "dish washer", and in one word.
-        if min(len(one), len(other)) >= JOINED_LETTERS and (one + other).isalpha():
-            found[one + other] = None
     return tuple(word for word in found if word not in words)

@@ -17,6 +17,7 @@ from gateway.config import EmbeddingSettings
 from gateway.errors import BadRequest, ModelError, NotFound, StoreUnavailable
 from gateway.llm.embedding import Embedder, Vector
 from gateway.memory import order
+from gateway.memory.expansion import Expansion
 from gateway.memory.fusion import CANDIDATES, Hit, by_words, fuse
 from gateway.memory.lines import numbered
 from gateway.shapes import Scope
@@ -253,15 +254,16 @@ class KnowledgeBase:
     async def search(
         self,
         scope: Scope,
-        query: str,
+        query: str | Expansion,
         *,
         limit: int,
         mode: Mode = "hybrid",
         only: Filter = EVERYTHING,
     ) -> SearchResult:
         """What the scope knows that is nearest to `query`, within `only`; by words if the question gets no vector."""
+        asked = query if isinstance(query, Expansion) else Expansion(query, query)
         watch = _Watch()
-        vector = await self._vector_of_query(query) if mode != "text" else None
+        vector = await self._vector_of_query(asked.meaning) if mode != "text" else None
         watch.lap("embed")
         candidates = max(limit, CANDIDATES)
         async with self._database.scoped(scope) as connection:
@@ -272,7 +274,9 @@ class KnowledgeBase:
             cosines: dict[int, float] = {}
             watch.lap("state")
             if mode != "vector" or vector is None:
-                matched = await rows.matching(connection, query=query, limit=candidates, only=only)
+                matched = await rows.matching(
+                    connection, query=asked.question, also=asked.also, limit=candidates, only=only
+                )
                 watch.lap("text")
             if vector is not None:
                 near = await rows.nearest(connection, space_id=space_id, embedding=vector, limit=candidates, only=only)

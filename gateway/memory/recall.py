@@ -95,7 +95,9 @@ class Recall:
     async def __call__(self, question: Question) -> Recalled:
         """What the asker may see that belongs to the question. A part that is away is in `missing`."""
         found = _Found()
-        expansion = expand(question.utterance, language=question.language, names=question.names, before=question.before)
+        expansion = expand(
+            question.utterance, language=question.language, things=question.things, before=question.before
+        )
         try:
             async with asyncio.timeout(self._settings.seconds):
                 await asyncio.gather(

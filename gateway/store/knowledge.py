@@ -275,7 +275,7 @@ async def cosines(
 
 
 async def matching(
-    connection: asyncpg.Connection, *, query: str, limit: int, only: Filter = EVERYTHING
+    connection: asyncpg.Connection, *, query: str, also: Sequence[str] = (), limit: int, only: Filter = EVERYTHING
 ) -> list[tuple[Knowledge, WordMatch]]:
     """The unexpired ones that have words of `query`, or words much like them; best first, ranked as BM25 does."""
     rows = await connection.fetch(

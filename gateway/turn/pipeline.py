@@ -12,6 +12,7 @@ from gateway.cache.entry import Entry, replay
 from gateway.config import Settings
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.llm.fleet import Fleet
+from gateway.memory.aliases import things
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Question, Recall, Recalled
 from gateway.shapes import ChatRequest, Delta, Finish, Priority, Reply, Turn
@@ -25,7 +26,7 @@ from gateway.turn.phrases import phrase
 from gateway.turn.record import Recorder
 from gateway.turn.speech import spoken
 from gateway.turn.tools import failed, mended
-from gateway.turn.understand import Understanding, things
+from gateway.turn.understand import Understanding
 from gateway.turn.warm import Warmer
 
 # Edges whose clients bring no prompt of their own: they get the household's, and the language is named.

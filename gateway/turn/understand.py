@@ -17,6 +17,7 @@ from gateway.home import answers
 from gateway.home.intents import Commands, Understood
 from gateway.home.wishes import asks_to_act
 from gateway.memory import commands
+from gateway.memory.aliases import aliases_of
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Accepted, Preferences
 from gateway.shapes import Entity, Scope, ToolCall, Turn
@@ -146,7 +147,7 @@ def _with_aliases(turn: Turn, preferences: Iterable[Preference]) -> tuple[Turn, 
     Home Assistant finds things by their ids as well, and says so where there is none."""
     aliases: dict[str, str] = {}
     more: list[Entity] = []
-    given = _aliases(preferences)
+    given = aliases_of(preferences)
     known = {name.casefold() for entity in turn.entities for name in entity.names} if given else set()
     for alias, name, entity_id in given:
         if name is not None and name.casefold() in known:
@@ -156,43 +157,6 @@ def _with_aliases(turn: Turn, preferences: Iterable[Preference]) -> tuple[Turn, 
             if entity_id.casefold() not in known:
                 more.append(Entity((entity_id,), entity_id.split(".", 1)[0]))
     return (replace(turn, entities=(*turn.entities, *more)) if more else turn), aliases
-
-
-def things(
-    entities: tuple[Entity, ...], preferences: Iterable[Preference]
-) -> tuple[tuple[Entity, ...], dict[str, list[str]]]:
-    """What is at home, what the household calls it among its names; and what those are called whose id is known."""
-    called: dict[str, list[str]] = {}
-    more: dict[str, list[str]] = {}
-    for alias, name, entity_id in _aliases(preferences):
-        names = [alias] if name is None else [alias, name]
-        if entity_id is not None:
-            called.setdefault(entity_id, []).extend(names)
-        if name is not None:
-            more.setdefault(name.casefold(), []).extend(names)
-    if not more:
-        return entities, called
-    known = []
-    for entity in entities:
-        others = [other for name in entity.names for other in more.pop(name.casefold(), ())]
-        known.append(replace(entity, names=tuple(dict.fromkeys((*entity.names, *others)))) if others else entity)
-    known += [Entity(tuple(dict.fromkeys(names)), "") for names in more.values()]
-    return tuple(known), called
-
-
-def _aliases(preferences: Iterable[Preference]) -> list[tuple[str, str | None, str | None]]:
-    """(alias, name, entity id) of what the household calls things; at least one of the last two is there."""
-    found = []
-    for wish in preferences:
-        if not wish.key.startswith(commands.ALIAS_PREFIX) or not isinstance(wish.value, dict):
-            continue
-        alias = wish.value.get("alias") or wish.key.removeprefix(commands.ALIAS_PREFIX).replace("_", " ")
-        name, entity_id = wish.value.get("name"), wish.value.get("entity_id")
-        name = name if isinstance(name, str) and name else None
-        entity_id = entity_id if isinstance(entity_id, str) and "." in entity_id else None
-        if name is not None or entity_id is not None:
-            found.append((str(alias), name, entity_id))
-    return found
 
 
 def _spoken(value: Any) -> str:
