@@ -38,12 +38,14 @@ from pathlib import Path
 from statistics import fmean, quantiles, stdev
 from typing import Any
 
+import asyncpg
 import numpy as np
 import orjson
 
 from gateway.config import EmbeddingSettings, PostgresSettings, Settings
 from gateway.llm.embedding import E5Embedder, Vector
-from gateway.memory.fusion import CANDIDATES, WORD_WEIGHT, fuse
+from gateway.memory.fusion import CANDIDATES, WORD_WEIGHT, Hit, fuse
+from gateway.memory.threshold import NOTHING_FOUND, SAMPLE, TYPICAL_QUESTIONS, Background, belongs
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
 from gateway.store import knowledge, members, setup, vectors
@@ -57,10 +59,12 @@ MEMBERS = ("marta", "julien", "hania")
 SHARED = "shared"
 DEPTH = 10
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+TRIED_COSINES = (0.81, 0.82, 0.83, 0.84, 0.85, 0.86)
+TRIED_SHARES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 SEED = 7
 RESAMPLED = 2000
 START_SECONDS = 30.0
-NAMES = 40  # the width of the names' column
+NAMES = 46  # the width of the names' column
 
 
 @dataclass(frozen=True)
@@ -82,26 +86,33 @@ class Question:
 
 @dataclass(frozen=True)
 class Collection:
-    """Texts, each of its owner (all SHARED where none are given), and questions to them; `nothing` are those that no
-    text answers, and `newer` is by the place of a text out of force the place of that which took its place."""
+    """Texts, each of its owner (all SHARED where none are given) and in its language, and questions to them.
+
+    `nothing` are questions that no text answers, and `newer` is by the place of a text out of force the place of that
+    which took its place.
+    """
 
     name: str
     texts: Sequence[str]
     questions: Sequence[Question]
     owners: Sequence[str] = ()
+    languages: Sequence[str] = ()
     nothing: Sequence[Question] = ()
     newer: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
 class Legs:
-    """What the gateway's legs found for one question, by place, with what each of them took, in milliseconds."""
+    """What the gateway's legs found for one question, with what each of them took, in milliseconds; and what stands
+    nearest to it without the background, with the likeness of all that was found."""
 
     near: list[tuple[knowledge.Knowledge, float]]
     matched: list[tuple[knowledge.Knowledge, knowledge.WordMatch]]
     cosines: dict[int, float]
     text_ms: float
     vector_ms: float
+    alike: list[tuple[knowledge.Knowledge, float]] = field(default_factory=list)
+    likeness: dict[int, float] = field(default_factory=dict)
 
 
 # --- the sets -------------------------------------------------------------------------------------------------------
@@ -170,8 +181,8 @@ def household(folder: Path = HOUSEHOLD) -> Collection:
             )
         )
     nothing = [Question(line["text"], {}, next(askers), near=line["near"]) for line in lines("nothing.jsonl")]
-    texts, owners = [fact["content"] for fact in facts], [fact["owner"] for fact in facts]
-    return Collection("household", texts, questions, owners, nothing, newer)
+    texts, owners, languages = ([fact[name] for fact in facts] for name in ("content", "owner", "language"))
+    return Collection("household", texts, questions, owners, languages, nothing, newer)
 
 
 def load(data: Path | None, name: str) -> Collection:
@@ -311,12 +322,12 @@ class Figures:
     def told(self, name: str) -> None:
         """Prints a row."""
         columns = [self.ndcg, *(self.recall[depth] for depth in (1, 5, DEPTH))]
-        told_row(name, *(f"{fmean(column):8.4f} ±{_interval(column):.3f}" for column in columns))
+        tell_row(name, *(f"{fmean(column):8.4f} ±{_interval(column):.3f}" for column in columns))
 
 
-def told_row(name: str, *cells: str) -> None:
+def tell_row(name: str, *cells: str) -> None:
     """Prints a row of the table."""
-    print(f"  {name:<{NAMES}}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
+    print(f"  {name:<{NAMES}}" + "".join(f"{cell:>17}" for cell in cells), flush=True)
 
 
 def kept_share(after: Sequence[float], before: Sequence[float]) -> tuple[float, float]:
@@ -349,6 +360,7 @@ class Shelf:
         self._kept = kept
         self._space = 0
         self._places: dict[int, int] = {}
+        self._backgrounds: dict[str, Background] = {}
 
     async def fill(self, tested: Collection) -> None:
         """Replaces what is there by the set's texts, each its owner's."""
@@ -371,6 +383,19 @@ class Shelf:
                     await vectors.upsert(connection, self._space, "knowledge", told)
             self._places |= dict(zip(ids, held[owner], strict=True))
 
+    async def learn(self, languages: Sequence[str], nothing_found: float = NOTHING_FOUND) -> None:
+        """Learns what the texts that each asker sees have in common."""
+        if self._kept is None:
+            return
+        typical = np.stack([await self._kept.query(text) for texts in TYPICAL_QUESTIONS.values() for text in texts])
+        for asker, scope in self._scopes.items():
+            async with self._database.scoped(scope) as connection:
+                seen = await vectors.sample(connection, self._space, "knowledge", SAMPLE)
+            told = [languages[self._places[row]] for row in seen]
+            learned = Background.learn(np.stack(list(seen.values())), told, typical, nothing_found=nothing_found)
+            if learned is not None:
+                self._backgrounds[asker] = learned
+
     async def ask(self, query: str, asker: str = SHARED) -> Legs:
         """What the legs find for who asks."""
         vector = await self._kept.query(query) if self._kept else None
@@ -385,7 +410,23 @@ class Shelf:
                 ids = [entry.id for entry, _ in matched]
                 cosines = await knowledge.cosines(connection, space_id=self._space, embedding=vector, ids=ids)
             ended = time.perf_counter()
-        return Legs(near, matched, cosines, (between - began) * 1000, (ended - between) * 1000)
+            legs = Legs(near, matched, cosines, (between - began) * 1000, (ended - between) * 1000)
+            if vector is not None and (background := self._backgrounds.get(asker)) is not None:
+                await self._compare(connection, legs, vector, background)
+        return legs
+
+    async def _compare(
+        self, connection: asyncpg.Connection, legs: Legs, vector: Vector, background: Background
+    ) -> None:
+        """Looks for the question's own part as well, and compares it with all that was found."""
+        alike = await knowledge.nearest(
+            connection, space_id=self._space, embedding=background.sharpened(vector), limit=CANDIDATES
+        )
+        ids = {entry.id for found in (legs.near, legs.matched, alike) for entry, _ in found}
+        made = await vectors.of_rows(connection, self._space, "knowledge", list(ids))
+        values = background.likeness(vector, np.stack(list(made.values())))
+        legs.likeness = dict(zip(made, values.tolist(), strict=True))
+        legs.alike = sorted(((entry, legs.likeness[entry.id]) for entry, _ in alike), key=lambda one: -one[1])
 
     def by_words(self, legs: Legs) -> list[int]:
         """Places, best first."""
@@ -397,7 +438,23 @@ class Shelf:
 
     def by_both(self, legs: Legs, weight: float) -> list[int]:
         """Places, best first."""
-        hits = fuse(legs.near, legs.matched, legs.cosines, weight=weight)
+        return self._placed(fuse(legs.near, legs.matched, legs.cosines, weight=weight))
+
+    def by_likeness(self, legs: Legs, weight: float = WORD_WEIGHT) -> list[int]:
+        """Places, best first, by words and by likeness in the cosine's place."""
+        return self._placed(fuse(legs.alike, legs.matched, legs.likeness, weight=weight))
+
+    def above_cosine(self, legs: Legs, least: float) -> list[int]:
+        """Places of what belongs to the question by a fixed cosine, best first."""
+        hits = fuse(legs.near, legs.matched, legs.cosines)
+        return self._placed([hit for hit in hits if hit.cosine is not None and hit.cosine >= least])
+
+    def belonging(self, legs: Legs, asker: str) -> list[int]:
+        """Places of what belongs to the question by the threshold that was learned, best first."""
+        hits = fuse(legs.alike, legs.matched, legs.likeness)
+        return self._placed(belongs(hits, legs.likeness, self._backgrounds[asker]))
+
+    def _placed(self, hits: Sequence[Hit]) -> list[int]:
         return [self._places[hit.entry.id] for hit in hits]
 
 
@@ -432,15 +489,19 @@ async def measure(shelf: Shelf, tested: Collection, options: argparse.Namespace,
         questions = random.Random(SEED).sample(questions, min(options.questions, len(questions)))
     tuning, reported = halves(questions)
     await shelf.fill(tested)
+    if tested.languages:
+        await shelf.learn(tested.languages)
     legs = {question.text: await shelf.ask(question.text, question.asker) for question in questions}
     print(
         f"\n{tested.name}: {len(tested.texts):,} texts, {len(reported):,} questions reported, {len(tuning):,} tuned on"
     )
-    print(f"  {'':<{NAMES}}{'nDCG@10':>15}{'recall@1':>15}{'recall@5':>15}{'recall@10':>15}")
+    tell_row("", "nDCG@10", "recall@1", "recall@5", "recall@10")
     plain = PlainBm25(tested.texts)
     ways: dict[str, Callable[[Legs], list[int]]] = {"words": shelf.by_words}
     if with_vectors:
         ways |= {"vectors": shelf.by_vectors, "both": partial(shelf.by_both, weight=WORD_WEIGHT)}
+        if tested.languages:
+            ways["both, by likeness"] = shelf.by_likeness
     if not tested.owners:  # a plain BM25 does not know whose a text is
         Figures.of(reported, [plain.search(question.text) for question in reported]).told("plain BM25")
     usual = {}
@@ -464,10 +525,12 @@ async def measure(shelf: Shelf, tested: Collection, options: argparse.Namespace,
         for leg, way in ways.items():
             figures = Figures.of(reported, [way(one) for one in misread])
             figures.told(f"{name}: {leg}")
-        share, interval = kept_share(figures.recall[DEPTH], usual[leg].recall[DEPTH])
-        told_row(f"{name}: share kept", "", "", "", f"{share:8.4f} ±{interval:.3f}")
+            share, interval = kept_share(figures.recall[DEPTH], usual[leg].recall[DEPTH])
+            tell_row("  of its recall@10", "", "", "", f"{share:.4f} ±{interval:.3f}")
     if tested.newer:
-        told_order(tested, reported, {name: [way(legs[one.text]) for one in reported] for name, way in ways.items()})
+        tell_order(tested, reported, {name: [way(legs[one.text]) for one in reported] for name, way in ways.items()})
+    if tested.nothing and with_vectors:
+        await tell_abstention(shelf, tested, tuning if options.tune else reported, options.tune)
     for leg, times in (
         ("words", [one.text_ms for one in legs.values()]),
         ("vectors", [one.vector_ms for one in legs.values()] if with_vectors else []),
@@ -477,7 +540,35 @@ async def measure(shelf: Shelf, tested: Collection, options: argparse.Namespace,
             print(f"  {leg}: p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms")
 
 
-def told_order(tested: Collection, reported: Sequence[Question], found: Mapping[str, Sequence[Sequence[int]]]) -> None:
+async def tell_abstention(shelf: Shelf, tested: Collection, asked: Sequence[Question], tune: bool) -> None:
+    """Prints how often the answer is among the first five recalled, and how often nothing is, rightly, by a fixed
+    cosine and by the threshold learned; of the halves to tune on, for several of both."""
+    nothing = halves(tested.nothing)[0 if tune else 1]
+    near = [question for question in nothing if question.near]
+    other = [question for question in nothing if not question.near]
+
+    legs = {one.text: await shelf.ask(one.text, one.asker) for one in (*asked, *nothing)}
+
+    def row(name: str, way: Callable[[Question], list[int]]) -> None:
+        answered = [float(bool(question.relevant.keys() & set(way(question)[:5]))) for question in asked]
+        silent = [[float(not way(question)) for question in some] for some in (nothing, near, other)]
+        tell_row(name, *(f"{fmean(cell):.4f} ±{_interval(cell):.3f}" for cell in (answered, *silent)))
+
+    def above(least: float, question: Question) -> list[int]:
+        return shelf.above_cosine(legs[question.text], least)
+
+    print()
+    part = "tuned on" if tune else "reported"
+    tell_row(f"recalled ({part})", "answer in 5", "rightly nothing", "near", "of other things")
+    for least in TRIED_COSINES if tune else (E5Embedder.min_score,):
+        row(f"cosine of {least:g}", partial(above, least))
+    for share in TRIED_SHARES if tune else (NOTHING_FOUND,):
+        await shelf.learn(tested.languages, share)
+        row(f"learned, {share:.0%} find nothing", lambda one: shelf.belonging(legs[one.text], one.asker))
+    await shelf.learn(tested.languages)
+
+
+def tell_order(tested: Collection, reported: Sequence[Question], found: Mapping[str, Sequence[Sequence[int]]]) -> None:
     """Prints in how many of the questions a text out of force stands before the one in its place."""
     older = {new: old for old, new in tested.newer.items()}
     for name, lists in found.items():

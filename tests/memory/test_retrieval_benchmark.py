@@ -15,7 +15,7 @@ from tests.benchmarks.retrieval import (
     household,
     kept_share,
     mistyped,
-    told_order,
+    tell_order,
 )
 
 
@@ -83,7 +83,7 @@ def test_the_share_that_is_kept_and_its_interval() -> None:
 def test_what_is_out_of_force_is_counted_where_it_stands_first(capsys: pytest.CaptureFixture[str]) -> None:
     tested = Collection("tiny", ["old", "new", "other"], (), newer={0: 1})
     asked = [Question(text, {1: 1.0}) for text in "abcd"]
-    told_order(tested, [*asked, Question("e", {2: 1.0})], {"words": [[0, 1], [1, 0], [0], [], [2]]})
+    tell_order(tested, [*asked, Question("e", {2: 1.0})], {"words": [[0, 1], [1, 0], [0], [], [2]]})
     assert "0.5000" in capsys.readouterr().out
 
 
