@@ -45,7 +45,7 @@ import orjson
 from gateway.config import EmbeddingSettings, PostgresSettings, Settings
 from gateway.llm.embedding import E5Embedder, Vector
 from gateway.memory.fusion import CANDIDATES, WORD_WEIGHT, Hit, fuse
-from gateway.memory.threshold import NOTHING_FOUND, SAMPLE, TYPICAL_QUESTIONS, Background, belongs
+from gateway.memory.threshold import NOTHING_FOUND, SAMPLE, TYPICAL_QUESTIONS, Background, belongs, newest_first
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
 from gateway.store import knowledge, members, setup, vectors
@@ -113,6 +113,7 @@ class Legs:
     vector_ms: float
     alike: list[tuple[knowledge.Knowledge, float]] = field(default_factory=list)
     likeness: dict[int, float] = field(default_factory=dict)
+    made: dict[int, Vector] = field(default_factory=dict)
 
 
 # --- the sets -------------------------------------------------------------------------------------------------------
@@ -423,9 +424,9 @@ class Shelf:
             connection, space_id=self._space, embedding=background.sharpened(vector), limit=CANDIDATES
         )
         ids = {entry.id for found in (legs.near, legs.matched, alike) for entry, _ in found}
-        made = await vectors.of_rows(connection, self._space, "knowledge", list(ids))
-        values = background.likeness(vector, np.stack(list(made.values())))
-        legs.likeness = dict(zip(made, values.tolist(), strict=True))
+        legs.made = await vectors.of_rows(connection, self._space, "knowledge", list(ids))
+        values = background.likeness(vector, np.stack(list(legs.made.values())))
+        legs.likeness = dict(zip(legs.made, values.tolist(), strict=True))
         legs.alike = sorted(((entry, legs.likeness[entry.id]) for entry, _ in alike), key=lambda one: -one[1])
 
     def by_words(self, legs: Legs) -> list[int]:
@@ -440,9 +441,14 @@ class Shelf:
         """Places, best first."""
         return self._placed(fuse(legs.near, legs.matched, legs.cosines, weight=weight))
 
-    def by_likeness(self, legs: Legs, weight: float = WORD_WEIGHT) -> list[int]:
+    def by_likeness(self, legs: Legs) -> list[int]:
         """Places, best first, by words and by likeness in the cosine's place."""
-        return self._placed(fuse(legs.alike, legs.matched, legs.likeness, weight=weight))
+        return self._placed(fuse(legs.alike, legs.matched, legs.likeness))
+
+    def newest_first(self, legs: Legs) -> list[int]:
+        """The same, the newer of two on one subject first."""
+        hits = fuse(legs.alike, legs.matched, legs.likeness)
+        return self._placed(newest_first(hits, legs.made, self._backgrounds[SHARED]))
 
     def above_cosine(self, legs: Legs, least: float) -> list[int]:
         """Places of what belongs to the question by a fixed cosine, best first."""
@@ -452,7 +458,9 @@ class Shelf:
     def belonging(self, legs: Legs, asker: str) -> list[int]:
         """Places of what belongs to the question by the threshold that was learned, best first."""
         hits = fuse(legs.alike, legs.matched, legs.likeness)
-        return self._placed(belongs(hits, legs.likeness, self._backgrounds[asker]))
+        return self._placed(
+            newest_first(belongs(hits, legs.likeness, self._backgrounds[asker]), legs.made, self._backgrounds[asker])
+        )
 
     def _placed(self, hits: Sequence[Hit]) -> list[int]:
         return [self._places[hit.entry.id] for hit in hits]
@@ -501,7 +509,7 @@ async def measure(shelf: Shelf, tested: Collection, options: argparse.Namespace,
     if with_vectors:
         ways |= {"vectors": shelf.by_vectors, "both": partial(shelf.by_both, weight=WORD_WEIGHT)}
         if tested.languages:
-            ways["both, by likeness"] = shelf.by_likeness
+            ways |= {"both, by likeness": shelf.by_likeness, "both, newest first": shelf.newest_first}
     if not tested.owners:  # a plain BM25 does not know whose a text is
         Figures.of(reported, [plain.search(question.text) for question in reported]).told("plain BM25")
     usual = {}

@@ -1,7 +1,8 @@
 """What has nothing to do with a question is told from what has, by what the memory itself has in common."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from gateway.memory.threshold import (
     TYPICAL_QUESTIONS,
     Background,
     belongs,
+    newest_first,
 )
 from gateway.store.knowledge import Knowledge, WordMatch
 from tests.benchmarks.retrieval import household
@@ -169,6 +171,24 @@ def test_what_belongs_keeps_its_order_and_goes_by_words_without_a_vector() -> No
         hit(6),
     ]
     assert [one.entry.id for one in belongs(hits, {5: 0.3, 2: 0.29, 1: 0.9}, background)] == [5, 4, 1]
+
+
+def told(row: int, *, days: int, member: int | None = None, document: int | None = None) -> Hit:
+    when = LONG_AGO + timedelta(days=days)
+    return Hit(replace(hit(row).entry, member_id=member, document_id=document, created_at=when), 1.0, 0.8)
+
+
+def test_the_newer_of_two_on_one_subject_stands_first() -> None:
+    none = np.zeros((0, 3), np.float32)
+    background = Background(np.zeros(3, np.float32), np.zeros(3, np.float32), none, threshold=0.3)
+    bins, wifi = np.array([1, 0, 0], np.float32), np.array([0, 1, 0], np.float32)
+    others = [told(9, days=9), told(8, days=3, member=7), told(6, days=8, document=1), told(5, days=9)]
+    hits = [told(1, days=1), *others, told(2, days=5), told(3, days=3), told(4, days=3)]
+    made = {1: bins, 9: wifi, 8: bins, 6: bins, 2: bins, 3: bins, 4: bins}
+    ordered = newest_first(hits, made, background)
+    assert [one.entry.id for one in ordered] == [2, 4, 3, 1, 9, 8, 6, 5]
+    assert newest_first(hits, {1: bins}, background) == hits
+    assert newest_first([], made, background) == []
 
 
 def test_typical_questions_are_the_same_in_each_language_and_none_of_those_measured_with() -> None:
