@@ -91,3 +91,41 @@ async def upsert(
         [None] * len(rows) if made_of is None else list(made_of),
     )
     return len(stored)
+
+
+async def of_rows(
+    connection: asyncpg.Connection, space_id: int, kind: str, ids: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """The vectors of these rows in this space, by the row's id; one without a vector is missing."""
+    rows = await connection.fetch(
+        """
+        SELECT ref_id, embedding FROM vectors WHERE space_id = $1 AND kind = $2 AND ref_id = ANY ($3::bigint[])
+        """,
+        space_id,
+        kind,
+        list(ids),
+    )
+    return {row["ref_id"]: row["embedding"] for row in rows}
+
+
+async def sample(connection: asyncpg.Connection, space_id: int, kind: str, limit: int) -> dict[int, np.ndarray]:
+    """Up to `limit` vectors (2 or more) of this space, by the row's id, from all over what the scope sees; all of them
+    where the ids span no more. The same rows have the same sample."""
+    rows = await connection.fetch(
+        """
+        WITH ends AS (
+            SELECT min(ref_id) AS first, max(ref_id) AS last FROM vectors WHERE space_id = $1 AND kind = $2
+        )
+        SELECT DISTINCT ON (found.ref_id) found.ref_id, found.embedding
+        FROM ends CROSS JOIN generate_series(0, $3::bigint - 1) AS step CROSS JOIN LATERAL (
+            SELECT v.ref_id, v.embedding FROM vectors v
+            WHERE v.space_id = $1 AND v.kind = $2 AND v.ref_id >= first + (last - first) * step / ($3::bigint - 1)
+            ORDER BY v.ref_id LIMIT 1
+        ) AS found
+        ORDER BY found.ref_id
+        """,
+        space_id,
+        kind,
+        limit,
+    )
+    return {row["ref_id"]: row["embedding"] for row in rows}

@@ -256,6 +256,26 @@ async def test_a_vector_of_words_that_changed_meanwhile_is_left_out(database: Da
         assert [row[0] for row in await knowledge.without_vector(connection, space, 10)] == [changed]
 
 
+async def test_vectors_of_rows_and_a_sample_of_them(database: Database, member: Scope) -> None:
+    async with database.scoped(member) as connection:
+        space = await vectors.use_space(connection, SPACE)
+        assert await vectors.sample(connection, space, "test", 10) == {}
+        rows = [(ref, None, vector(ref, 1, 0)) for ref in range(1, 101)]
+        await vectors.upsert(connection, space, "test", [*rows, (1000, member.member_id, vector(0, 0, 1))])
+        found = await vectors.of_rows(connection, space, "test", [7, 1000, 5000])
+        assert {ref: list(made) for ref, made in found.items()} == {7: [7, 1, 0], 1000: [0, 0, 1]}
+        assert all(made.dtype == np.float32 for made in found.values())
+        assert len(await vectors.sample(connection, space, "test", 2000)) == 101
+        few = await vectors.sample(connection, space, "test", 20)
+        assert list(few) == list(await vectors.sample(connection, space, "test", 20))
+        assert {1, 1000} <= few.keys()
+        assert len(few) <= 20
+        assert few[1000] == pytest.approx([0, 0, 1])
+    async with database.scoped(Scope(member.household_id)) as connection:
+        assert 1000 not in await vectors.sample(connection, space, "test", 2000)
+        assert await vectors.of_rows(connection, space, "test", [1000]) == {}
+
+
 async def test_a_vector_has_its_spaces_width(database: Database, scope: Scope) -> None:
     async with database.scoped(scope) as connection:
         space = await vectors.use_space(connection, SPACE)
