@@ -28,7 +28,7 @@ async def run(command: str, house: House) -> str:
 
 
 async def test_every_command_of_the_readme(house: House) -> None:
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 12
     interaction_id = ""
     for command in COMMANDS:
         output = await run(command.replace("conv_123", interaction_id), house)
@@ -40,6 +40,8 @@ async def test_every_command_of_the_readme(house: House) -> None:
             assert any("50% brightness" in hit["content"] for hit in json.loads(output)["results"])
         elif "/documents" in command:
             assert json.loads(output)["state"] == "waiting"
+        elif "/measurements" in command:
+            assert json.loads(output)["added"] == 2
         elif "/preferences/get" in command:
             assert json.loads(output)["value"] == {"entity_id": "light.office_main"}
         elif "/training/export" in command:

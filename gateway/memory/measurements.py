@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from types import TracebackType
@@ -11,9 +12,12 @@ from typing import Literal, Self
 
 from gateway.config import MeasurementSettings
 from gateway.errors import StoreUnavailable
+from gateway.memory.answers import Answers
 from gateway.memory.readings import SKIPPED, from_csv, from_json
 from gateway.memory.rounds import Rounds
-from gateway.shapes import Scope
+from gateway.memory.spans import Span, asks_about_past, past_span
+from gateway.memory.things import Question, label, nearness, question, thing
+from gateway.shapes import Scope, Source
 from gateway.store import measurements as rows
 from gateway.store.measurements import Bucket, Change, Kind, Known, Reading
 from gateway.store.pool import Database
@@ -21,6 +25,7 @@ from gateway.store.pool import Database
 BATCH = 5000  # rows a transaction
 MAX_ERRORS = 1000  # reported; the others are counted
 MOST_CHANGES = 500  # of the states of an entity, the newest
+MOST_TOLD = 4  # entities that one question is answered with
 PRUNE_SECONDS = 3600.0
 PRUNE_BATCH = 20_000  # rows a transaction
 
@@ -130,6 +135,31 @@ class Measurements:
         async with self._database.scoped(scope) as connection:
             return await rows.delete(connection, entity, since, until)
 
+    async def recall(
+        self,
+        scope: Scope,
+        utterance: str,
+        language: str,
+        now: datetime,
+        names: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[Source]:
+        """What the home's past says to a question about it, a line of plain text each, best first; mostly nothing.
+
+        `now` is aware, in the household's zone. `names` are what people call an entity, and its room, by its id.
+        """
+        if not asks_about_past(utterance, language):
+            return []
+        span = past_span(utterance, language, now)
+        asked = question(_without(utterance, span))
+        async with self._database.scoped(scope) as connection:
+            chosen = _choose(asked, await rows.entities(connection), names or {})
+            answers = Answers(connection, asked, span, now)
+            told = [
+                await answers.tell(known, label(known.entity, (names or {}).get(known.entity, ())), score)
+                for known, score in chosen
+            ]
+        return [source for source in told if source is not None]
+
     async def prune(self, now: datetime) -> int:
         """Deletes what is older than the settings say, of every member of the household: how many rows."""
         days: dict[Kind, int] = {
@@ -162,3 +192,36 @@ class Measurements:
         report.added += added
         report.changed += changed
         report.known += len(batch) - added - changed
+
+
+def _without(utterance: str, span: Span | None) -> str:
+    """The utterance without the words of its time: "on Monday" turns nothing on."""
+    if span is None:
+        return utterance
+    for word in span.words.split():
+        utterance = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", " ", utterance)
+    return utterance
+
+
+def _choose(asked: Question, known: Sequence[Known], names: Mapping[str, Sequence[str]]) -> list[tuple[Known, float]]:
+    """The entities that are asked about, nearest first, each with how much of the question it meets (0 to 1).
+
+    A quantity ("how warm") is enough where no room or thing is named that another one is; of those, the ones outside
+    come first. Without a quantity the entity itself has to be named.
+    """
+    near: list[tuple[int, bool, Known]] = []
+    for one in known:
+        what = thing(one.entity, one.unit, names.get(one.entity, ()))
+        nearest = nearness(asked, what)
+        if asked.quantity is not None:
+            fits = one.kind == "measurement" and what.quantity == asked.quantity and (nearest or not asked.about)
+        else:
+            fits = nearest > 0 and (one.kind == "event" or asked.change is None)
+        if fits:
+            near.append((nearest, "outside" in what.about, one))
+    most = max((nearest for nearest, _, _ in near), default=0)
+    near = [found for found in near if found[0] == most]
+    near.sort(key=lambda found: (not found[1], found[2].entity, found[2].kind))
+    said = 1 if asked.quantity or asked.change else 0
+    score = min(1.0, (most + said) / (max(len(asked.about), 1) + said))
+    return [(one, score) for _, _, one in near[:MOST_TOLD]]

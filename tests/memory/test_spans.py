@@ -134,8 +134,8 @@ OF_THE_PAST = {
     ],
 }  # fmt: skip
 NOT_OF_THE_PAST = {
-    "en": ["Is the lamp on?", "Turn on the light", "What is the capital of France?", "Wake me at seven", "How are you?"],
-    "fr": ["La lampe est allumée ?", "Quelle est la capitale de la France ?", "Allume-la", "Y a-t-il du lait ?"],
+    "en": ["Is the lamp on?", "Turn on the light", "What is the capital of Spain?", "Wake me at 7", "How are you?"],
+    "fr": ["La lampe est allumée ?", "Quelle est la capitale de l’Espagne ?", "Allume-la", "Y a-t-il du lait ?"],
     "pl": ["Czy lampa się świeci?", "Włącz światło", "Jaki jest mały stół?", "Gdzie jest szkoła?", "Jak się masz?"],
 }  # fmt: skip
 
@@ -211,7 +211,7 @@ WORDS = sorted(
         for said, *_ in rows
         for word in said.strip("?").split()
     }
-    | {word for words in LANGUAGES.values() for table in (words.numbers, words.ordinals, words.months) for word in table}
+    | {word for own in LANGUAGES.values() for table in (own.numbers, own.ordinals, own.months) for word in table}
     | {"4999", "31", "0", "24", "12:60", "ago", "noon", "midnight", "pm", "degrees"}
 )  # fmt: skip
 ZONES = st.sampled_from(["Europe/Warsaw", "America/New_York", "Asia/Kathmandu", "Pacific/Apia"]).map(ZoneInfo)
