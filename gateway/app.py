@@ -30,6 +30,8 @@ from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
+from gateway.memory.fading import Fading
+from gateway.memory.forgetting import Forgetting
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall
@@ -150,12 +152,18 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         documents = Documents(database, settings.documents, data / "documents", household_id, documents_changed)
         await stack.enter_async_context(documents)
+        await stack.enter_async_context(Fading(database, knowledge, epoch, settings.memory, household_id))
         preferences = Preferences(database, journal, epoch)
         redis_url = settings.redis.url.get_secret_value()
         redis = RedisLayer(redis_url, household_uid, settings.cache.max_entries) if redis_url else None
         cache = ResponseCache(database, epoch, settings.cache, metrics, redis)
         await cache.start()
         stack.push_async_callback(cache.close)
+
+        async def end_answers(scope: Scope) -> int:
+            return await cache.clear(scope, everything=True)
+
+        forgetting = Forgetting(database, knowledge, documents, journal, epoch, end_answers)
         fleet = Fleet(backends.servers, settings.llm, metrics)
         await fleet.start()
         stack.push_async_callback(fleet.close)
@@ -172,7 +180,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
             languages=Languages(settings.household.languages, data),
-            understanding=Understanding(knowledge, preferences, home),
+            understanding=Understanding(knowledge, preferences, forgetting, home),
             cached=Cached(cache, epoch, settings.cache, time_zone),
             recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),
             fleet=fleet,
@@ -214,6 +222,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.EPOCH] = epoch
         application[keys.KNOWLEDGE] = knowledge
         application[keys.DOCUMENTS] = documents
+        application[keys.FORGETTING] = forgetting
         application[keys.PREFERENCES] = preferences
         application[keys.FEEDBACK] = Feedback(database, journal, epoch)
         application[keys.EXPORT] = Export(database)

@@ -23,6 +23,7 @@ from gateway.errors import ModelUnavailable
 from gateway.llm.embedding import OllamaEmbedder
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
+from gateway.memory.forgetting import Forgetting
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
 from gateway.metrics import Metrics
@@ -52,6 +53,7 @@ class Household:
     late: LateEmbedder
     knowledge: KnowledgeBase
     documents: Documents
+    forgetting: Forgetting
     preferences: Preferences
     cache: ResponseCache
     feedback: Feedback
@@ -98,6 +100,7 @@ class Household:
         app[keys.DATABASE] = self.database
         app[keys.KNOWLEDGE] = self.knowledge
         app[keys.DOCUMENTS] = self.documents
+        app[keys.FORGETTING] = self.forgetting
         app[keys.PREFERENCES] = self.preferences
         app[keys.FEEDBACK] = self.feedback
         app[keys.EXPORT] = self.export
@@ -147,6 +150,11 @@ async def opened(
         cache = ResponseCache(database, epoch, settings.cache, metrics)
         await cache.start()
         stack.push_async_callback(cache.close)
+
+        async def end_answers(scope: Scope) -> int:
+            return await cache.clear(scope, everything=True)
+
+        knowledge = KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake)
         yield Household(
             scope=scope,
             database=database,
@@ -155,8 +163,9 @@ async def opened(
             model=model,
             metrics=metrics,
             late=late,
-            knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
+            knowledge=knowledge,
             documents=documents,
+            forgetting=Forgetting(database, knowledge, documents, journal, epoch, end_answers),
             preferences=Preferences(database, journal, epoch),
             cache=cache,
             feedback=Feedback(database, journal, epoch),

@@ -28,7 +28,7 @@ async def run(command: str, house: House) -> str:
 
 
 async def test_every_command_of_the_readme(house: House) -> None:
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 12
     interaction_id = ""
     for command in COMMANDS:
         output = await run(command.replace("conv_123", interaction_id), house)
@@ -38,6 +38,8 @@ async def test_every_command_of_the_readme(house: House) -> None:
             assert json.loads(output)["id"] > 0
         elif "/memory/search" in command:
             assert any("50% brightness" in hit["content"] for hit in json.loads(output)["results"])
+        elif "/memory/forget" in command:
+            assert json.loads(output)["dry_run"] is True
         elif "/documents" in command:
             assert json.loads(output)["state"] == "waiting"
         elif "/preferences/get" in command:
