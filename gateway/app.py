@@ -31,6 +31,8 @@ from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
+from gateway.memory.fading import Fading
+from gateway.memory.forgetting import Forgetting
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.measurements import Measurements
 from gateway.memory.past import Past
@@ -157,12 +159,18 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             database, settings.measurements, household_id, home_zone(settings.household.time_zone)
         )
         await stack.enter_async_context(measurements)
+        await stack.enter_async_context(Fading(database, knowledge, epoch, settings.memory, household_id))
         preferences = Preferences(database, journal, epoch)
         redis_url = settings.redis.url.get_secret_value()
         redis = RedisLayer(redis_url, household_uid, settings.cache.max_entries) if redis_url else None
         cache = ResponseCache(database, epoch, settings.cache, metrics, redis)
         await cache.start()
         stack.push_async_callback(cache.close)
+
+        async def end_answers(scope: Scope) -> int:
+            return await cache.clear(scope, everything=True)
+
+        forgetting = Forgetting(database, knowledge, documents, journal, epoch, end_answers)
         fleet = Fleet(backends.servers, settings.llm, metrics)
         await fleet.start()
         stack.push_async_callback(fleet.close)
@@ -179,7 +187,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
             languages=Languages(settings.household.languages, data),
-            understanding=Understanding(knowledge, preferences, home),
+            understanding=Understanding(knowledge, preferences, forgetting, home),
             cached=Cached(cache, epoch, settings.cache, time_zone),
             recall=Recall(
                 knowledge,
@@ -229,6 +237,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.KNOWLEDGE] = knowledge
         application[keys.DOCUMENTS] = documents
         application[keys.MEASUREMENTS] = measurements
+        application[keys.FORGETTING] = forgetting
         application[keys.PREFERENCES] = preferences
         application[keys.FEEDBACK] = Feedback(database, journal, epoch)
         application[keys.EXPORT] = Export(database)

@@ -216,6 +216,12 @@ class RecallSettings(Section):
     history_minutes: Positive = 30
 
 
+class MemorySettings(Section):
+    half_life_days: Annotated[float, Field(ge=0, le=36500)] = 365.0
+    archive_below: Annotated[float, Field(ge=0, le=1)] = 0.1
+    archive_days: Annotated[float, Field(ge=0, le=36500)] = 365.0
+
+
 class DocumentSettings(Section):
     max_bytes: Positive = 104_857_600
     max_pages: Positive = 5000
@@ -256,6 +262,7 @@ class Settings(Section):
     home: HomeSettings = HomeSettings()
     cache: CacheSettings = CacheSettings()
     recall: RecallSettings = RecallSettings()
+    memory: MemorySettings = MemorySettings()
     documents: DocumentSettings = DocumentSettings()
     measurements: MeasurementSettings = MeasurementSettings()
     journal: JournalSettings = JournalSettings()

@@ -56,5 +56,22 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     ORDER BY count(*) DESC, h.id DESC
     LIMIT at_most
 $$;
-REVOKE EXECUTE ON FUNCTION search_history(text[], boolean, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION search_history(text[], boolean, integer) TO ai_gateway;
+
+-- Entries, and where they are wanted passages, that have a word for each of these beginnings; by id, those after
+-- `after`. Search looks at the best ones; what is to be forgotten is all of them.
+CREATE FUNCTION knowledge_with_words(beginnings text[], passages boolean, after bigint, at_most integer)
+RETURNS SETOF bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT k.id FROM knowledge k
+    WHERE k.search @@ (
+            SELECT string_agg('''' || replace(replace(b, '\', '\\'), '''', '''''') || ''':*', ' & ')::tsquery
+            FROM unnest(beginnings) AS b WHERE b <> '')
+      AND k.household_id = current_household() AND (k.member_id IS NULL OR k.member_id = current_member())
+      AND k.id > after AND (passages OR k.document_id IS NULL)
+    ORDER BY k.id
+    LIMIT at_most
+$$;
+REVOKE EXECUTE ON FUNCTION search_history(text[], boolean, integer),
+    knowledge_with_words(text[], boolean, bigint, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION search_history(text[], boolean, integer),
+    knowledge_with_words(text[], boolean, bigint, integer) TO ai_gateway;

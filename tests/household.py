@@ -24,6 +24,7 @@ from gateway.errors import ModelUnavailable
 from gateway.llm.embedding import OllamaEmbedder
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
+from gateway.memory.forgetting import Forgetting
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.measurements import Measurements
 from gateway.memory.preferences import Preferences
@@ -55,6 +56,7 @@ class Household:
     knowledge: KnowledgeBase
     documents: Documents
     measurements: Measurements
+    forgetting: Forgetting
     preferences: Preferences
     cache: ResponseCache
     feedback: Feedback
@@ -102,6 +104,7 @@ class Household:
         app[keys.KNOWLEDGE] = self.knowledge
         app[keys.DOCUMENTS] = self.documents
         app[keys.MEASUREMENTS] = self.measurements
+        app[keys.FORGETTING] = self.forgetting
         app[keys.PREFERENCES] = self.preferences
         app[keys.FEEDBACK] = self.feedback
         app[keys.EXPORT] = self.export
@@ -151,6 +154,11 @@ async def opened(
         cache = ResponseCache(database, epoch, settings.cache, metrics)
         await cache.start()
         stack.push_async_callback(cache.close)
+
+        async def end_answers(scope: Scope) -> int:
+            return await cache.clear(scope, everything=True)
+
+        knowledge = KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake)
         yield Household(
             scope=scope,
             database=database,
@@ -159,9 +167,10 @@ async def opened(
             model=model,
             metrics=metrics,
             late=late,
-            knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
+            knowledge=knowledge,
             documents=documents,
             measurements=Measurements(database, settings.measurements, scope.household_id, ZoneInfo("Europe/Warsaw")),
+            forgetting=Forgetting(database, knowledge, documents, journal, epoch, end_answers),
             preferences=Preferences(database, journal, epoch),
             cache=cache,
             feedback=Feedback(database, journal, epoch),

@@ -38,6 +38,8 @@ async def test_every_command_of_the_readme(house: House) -> None:
             assert json.loads(output)["id"] > 0
         elif "/memory/search" in command:
             assert any("50% brightness" in hit["content"] for hit in json.loads(output)["results"])
+        elif "/memory/forget" in command:
+            assert json.loads(output)["dry_run"] is True
         elif "/documents" in command:
             assert json.loads(output)["state"] == "waiting"
         elif "/measurements" in command:

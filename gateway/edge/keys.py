@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.llm.embedding import Embedder
     from gateway.llm.fleet import Fleet
     from gateway.memory.documents import Documents
+    from gateway.memory.forgetting import Forgetting
     from gateway.memory.knowledge import KnowledgeBase
     from gateway.memory.measurements import Measurements
     from gateway.memory.preferences import Preferences
@@ -45,6 +46,7 @@ EPOCH: web.AppKey[EpochWatch] = web.AppKey("epoch")
 KNOWLEDGE: web.AppKey[KnowledgeBase] = web.AppKey("knowledge")
 DOCUMENTS: web.AppKey[Documents] = web.AppKey("documents")
 MEASUREMENTS: web.AppKey[Measurements] = web.AppKey("measurements")
+FORGETTING: web.AppKey[Forgetting] = web.AppKey("forgetting")
 PREFERENCES: web.AppKey[Preferences] = web.AppKey("preferences")
 FEEDBACK: web.AppKey[Feedback] = web.AppKey("feedback")
 EXPORT: web.AppKey[Export] = web.AppKey("export")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from gateway.edge.api import (
     JSON_LINES,
@@ -28,15 +29,18 @@ from gateway.edge.api import (
     parse,
     path_id,
 )
-from gateway.edge.keys import KNOWLEDGE, PREFERENCES, SCOPE, SETTINGS
-from gateway.errors import UnsupportedMediaType
+from gateway.edge.keys import FORGETTING, KNOWLEDGE, PREFERENCES, SCOPE, SETTINGS
+from gateway.errors import BadRequest, UnsupportedMediaType
 from gateway.memory.aliases import things
 from gateway.memory.expansion import expand
-from gateway.memory.fusion import Hit as Found
+from gateway.memory.forgetting import Checked, Found, Wish
+from gateway.memory.fusion import Hit as Match
 from gateway.memory.knowledge import Pending
 from gateway.shapes import Scope
+from gateway.store.forgetting import Row
 from gateway.store.knowledge import Filter, Knowledge, NewKnowledge
 
+FORGOTTEN_TEXTS = 100  # shown of each place
 LINE_TYPES = (JSON_LINES, "application/jsonl", "application/json", "text/plain", "application/octet-stream")
 
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="What sort of thing it is")]
@@ -64,6 +68,30 @@ class Addition(Input):
             expires_at=self.expires_at,
             pinned=self.pinned,
         )
+
+
+class Oblivion(Input):
+    """Exactly one of `query`, `ids`, `before` and `source`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [name]} for name in ("query", "ids", "before", "source")]}
+    )
+
+    query: Annotated[Text, Field(description="What is about all of its words, in whatever form")] = ""
+    ids: Annotated[list[Id], Field(min_length=1, max_length=1000, description="These entries")] = Field(
+        default_factory=list
+    )
+    before: Annotated[Moment | None, Field(description="All that was told and said before then")] = None
+    source: Annotated[Name, Field(description="What comes from there; also the document of this name")] = ""
+    dry_run: bool = Field(default=True, description="Only show what would go")
+
+    def wish(self) -> Wish:
+        """What is to be forgotten. Raises BadRequest."""
+        given = self.model_fields_set - {"dry_run"}
+        if len(given) != 1 or (given == {"before"} and self.before is None):
+            name = next(iter(sorted(given)), "query")
+            raise BadRequest("Exactly one of query, ids, before and source should be given.", field=name)
+        return Wish(self.query or None, tuple(self.ids) or None, self.before, self.source or None)
 
 
 class Restoration(Input):
@@ -148,6 +176,39 @@ class Version(Output):
 class History(Output):
     entry: Entry | None = Field(description="What it is now; null: it is out of force")
     versions: list[Version] = Field(description="What it was, and what it took the place of; the newest first")
+
+
+class Place(Output):
+    """What is forgotten in one place: how much, and the first texts."""
+
+    count: int
+    texts: list[str]
+
+
+class Remains(Output):
+    """What was looked for again afterwards. All are 0, unless it was told again meanwhile."""
+
+    entries: int
+    documents: int
+    history: int
+    conversations: int
+    training: int
+    by_words: int = Field(description="Found by a search by words")
+    by_vectors: int | None = Field(description="Found by a search by meaning; null: questions get no vectors now")
+    vectors: int = Field(description="Vectors of the entries, of any embedding model")
+    cached_answers: int = Field(description="Answers made before it was forgotten")
+    journal: int = Field(description="Records that wait to be stored")
+
+
+class Forgotten(Output):
+    dry_run: bool
+    entries: Place = Field(description="Entries, and passages of documents")
+    documents: Place
+    history: Place = Field(description="What entries were before")
+    conversations: Place = Field(description="Turns in which it was said, whole")
+    training: Place = Field(description="Rated turns, exported or not")
+    cached_answers: int = Field(description="All that are stored end with whatever goes")
+    checked: Remains | None = Field(default=None, description="Null with dry_run")
 
 
 class Leg(Output):
@@ -315,6 +376,14 @@ async def restore(request: web.Request, wanted: Restoration) -> web.Response:
     return answer(_entry(await request.app[KNOWLEDGE].restore(request[SCOPE], path_id(request), wanted.version)))
 
 
+async def forget(request: web.Request, wanted: Oblivion) -> web.Response:
+    """Forgets for good, or shows what would go."""
+    scope, forgetting, wish = request[SCOPE], request.app[FORGETTING], wanted.wish()
+    if wanted.dry_run:
+        return answer(_forgotten(await forgetting.find(scope, wish), None))
+    return answer(_forgotten(*await forgetting.forget(scope, wish)))
+
+
 async def import_lines(request: web.Request, _: Nothing) -> web.Response:
     """JSONL of any length: the fields of /memory/add a line."""
     if request.content_type not in LINE_TYPES:
@@ -335,7 +404,37 @@ async def import_lines(request: web.Request, _: Nothing) -> web.Response:
     )
 
 
-def _explained(hit: Found) -> Explanation:
+def _forgotten(found: Found, checked: Checked | None) -> Forgotten:
+    return Forgotten(
+        dry_run=checked is None,
+        entries=_place(found.entries),
+        documents=_place(found.documents),
+        history=_place(found.versions),
+        conversations=Place(count=found.conversations, texts=_place(found.turns).texts),
+        training=_place(found.training),
+        cached_answers=found.answers if found else 0,
+        checked=None
+        if checked is None
+        else Remains(
+            entries=checked.entries,
+            documents=checked.documents,
+            history=checked.versions,
+            conversations=checked.conversations,
+            training=checked.training,
+            by_words=checked.by_words,
+            by_vectors=checked.by_vectors,
+            vectors=checked.vectors,
+            cached_answers=checked.answers,
+            journal=checked.journal,
+        ),
+    )
+
+
+def _place(rows: Sequence[Row]) -> Place:
+    return Place(count=len(rows), texts=[row.text for row in rows[:FORGOTTEN_TEXTS]])
+
+
+def _explained(hit: Match) -> Explanation:
     return Explanation(
         vector=None
         if hit.vector_rank is None or hit.cosine is None

@@ -35,6 +35,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("GET",    "/memory/search",      memory.search,       memory.Search,         {200: memory.Results},  "Find by meaning and by words"),
     Endpoint("GET",    "/memory/suggest",     memory.suggest,      memory.Suggestions,    {200: memory.Suggested},  "Complete what is typed"),
     Endpoint("POST",   "/memory/import",      memory.import_lines, Nothing,               {200: memory.Imported}, "Keep many things, a JSON object a line", streams=(JSON_LINES, "text/plain")),
+    Endpoint("POST",   "/memory/forget",      memory.forget,       memory.Oblivion,       {200: memory.Forgotten}, "Forget for good, everywhere; first see what would go"),
     Endpoint("GET",    "/memory",             memory.page,         memory.Page,           {200: memory.Entries},  "List what is kept"),
     Endpoint("GET",    f"/memory/{ID_PATH}",  memory.read,         Nothing,               {200: memory.Entry},    "Read an entry"),
     Endpoint("PATCH",  f"/memory/{ID_PATH}",  memory.change,       memory.Change,         {200: memory.Entry},    "Correct an entry"),

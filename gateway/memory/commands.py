@@ -40,7 +40,15 @@ class WhatDoYouKnow:
     language: str
 
 
-Command = Remember | CallIt | WhatDoYouKnow
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Forget what is about `topic`, once that is confirmed."""
+
+    topic: str
+    language: str
+
+
+Command = Remember | CallIt | WhatDoYouKnow | Forget
 
 _POLITE = {
     "en": r"(?:(?:please|hey|ok(?:ay)?|can you|could you|would you|will you|i want you to|i'd like you to)[, ]+)*",
@@ -72,6 +80,28 @@ _KNOW = {
     "pl": r"(?:co (?:o mnie|o nas) (?:wiesz|pami[ęe]tasz)|co (?:wiesz|pami[ęe]tasz) (?:o mnie|o nas|na m[óo]j temat)|"
     r"powiedz,? co (?:o mnie|o nas) wiesz|powiedz,? co wiesz (?:o mnie|o nas))",
 }
+_FORGET = {
+    "en": r"forget(?: about)? (?:(?:everything|anything|all|whatever|what)(?: that)? (?:i|we|i've|we've)(?: have)?(?: ever| just)? "
+    r"(?:said|told you|mentioned)(?: to you)? (?:about|of|on)|(?:everything|anything|all|what)(?: that)? you know (?:about|of)) "
+    r"(?P<topic>.+)|forget that (?P<fact>\S+ \S+ .+)",
+    "fr": r"oublie[rz]? (?:tout )?(?:ce que (?:je t'ai dit|je vous ai dit|j'ai dit|on a dit|on t'a dit|nous avons dit|tu sais)) "
+    r"(?:(?:sur|[àa] propos d[eu]s?|au sujet d[eu]s?|d[eu]s?)\s+|(?:[àa] propos |au sujet )?d')(?P<topic>.+)|"
+    r"oublie[rz]? (?:que |qu')(?P<fact>\S+ \S+ .+)",
+    "pl": r"zapomnij,? (?:o )?(?:wszystkim,? |wszystko,? )?(?:tym,? |to,? )?co (?:ci |wam )?"
+    r"(?:m[óo]wi[łl][ea]m|m[óo]wili[śs]my|powiedzia[łl][ea]m|wiesz)(?: ci| wam)? (?:o|na temat) (?P<topic>.+)|"
+    r"zapomnij,? [żz]e (?P<fact>\S+ \S+ .+)",
+}
+# To a question whether something should go: only what can mean nothing else.
+_YES = {
+    "en": r"(?:yes|yeah|yep|sure|ok(?:ay)?|of course|go ahead|do it|do that|please do|forget (?:it|them|that)|right|please)",
+    "fr": r"(?:oui|ouais|d'accord|vas-y|allez-y|bien s[ûu]r|fais-le|ok(?:ay)?|oublie(?:-les?|-la)?|s'il te pla[iî]t|s'il vous pla[iî]t)",
+    "pl": r"(?:tak|jasne|dobrze|oczywi[śs]cie|zr[óo]b to|zapomnij(?: o tym| to)?|prosz[ęe]|pewnie|ok(?:ej|ay)?)",
+}
+_NO = {
+    "en": r"(?:no|nope|don't|do not|stop|cancel|never mind|no,? thanks|no,? thank you|keep (?:it|them|that)|leave (?:it|them))",
+    "fr": r"(?:non|arr[êe]te|annule|laisse|laisse tomber|surtout pas|garde-les?|garde-la|non,? merci)",
+    "pl": r"(?:nie|stop|anuluj|zostaw|zostaw to|niewa[żz]ne|nie trzeba|nie,? dzi[ęe]kuj[ęe]|nie r[óo]b tego)",
+}
 _END = r"\s*[.!]*\s*$"
 _LANGUAGES = tuple(_REMEMBER)
 _FLAGS = re.IGNORECASE | re.DOTALL
@@ -80,6 +110,7 @@ _PATTERNS = {
         re.compile(rf"^\s*{_POLITE[language]}{_REMEMBER[language]}$", _FLAGS),
         re.compile(rf"^\s*{_POLITE[language]}(?:{_CALL[language]}){_END}", _FLAGS),
         re.compile(rf"^\s*{_POLITE[language]}{_KNOW[language]}\s*[.!?]*\s*$", _FLAGS),
+        re.compile(rf"^\s*{_POLITE[language]}(?:{_FORGET[language]}){_END}", _FLAGS),
     )
     for language in _LANGUAGES
 }
@@ -97,11 +128,14 @@ def understand(utterance: str, language: str) -> Command | None:
     if len(text) > 2000:
         return None
     for spoken in sorted(_LANGUAGES, key=lambda known: known != language):
-        remember, call, know = _PATTERNS[spoken]
+        remember, call, know, forget = _PATTERNS[spoken]
         if match := know.match(text):
             return WhatDoYouKnow(spoken)
         if text.endswith("?"):
             continue
+        if match := forget.match(text):
+            topic = (match["topic"] or match["fact"]).strip().rstrip(".!").strip()
+            return Forget(topic, spoken)
         if match := remember.match(text):
             content = match["content"].strip().rstrip(".!").strip()
             return Remember(content, spoken) if content else None
@@ -115,6 +149,16 @@ def understand(utterance: str, language: str) -> Command | None:
                 and not _WHEN.search(called.casefold())
             ):
                 return CallIt(named, called, spoken)
+    return None
+
+
+def consents(utterance: str, language: str) -> bool | None:
+    """Whether `utterance` says yes (true) or no (false) and nothing else; None for everything else."""
+    text = unicodedata.normalize("NFC", utterance).replace("’", "'").strip()
+    for meaning, words in ((True, _YES), (False, _NO)):
+        one = words.get(language, words["en"])
+        if re.fullmatch(rf"{one}(?:[,\s]+{one})*[\s.!]*", text, re.IGNORECASE):
+            return meaning
     return None
 
 

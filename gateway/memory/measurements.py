@@ -73,9 +73,6 @@ class Measurements:
         self._next_prune = 0.0
         self._rounds = Rounds("retention", self._prune_now_and_then)
 
-    async def recall(self, scope, utterance, language, now, *, names):
-        return []
-
     async def __aenter__(self) -> Self:
         if self._settings.keep_days or self._settings.keep_events_days:
             await self._rounds.__aenter__()

@@ -269,7 +269,8 @@ async def fade(
     connection: asyncpg.Connection, *, half_life: timedelta, after: int, limit: int, step: float = 0.01
 ) -> int | None:
     """Writes how sure it still is that the entries are wanted: 1 when they were told, changed or recalled, half of that
-    a half-life later; pinned ones stay at 1, and passages of documents are left alone. Goes through `limit` entries
+    a half-life later; pinned ones stay at 1, and passages of documents are left alone. Of a member's scope the member's
+    own. Goes through `limit` entries
     with ids over `after`, and changes by less than `step` wait; the last id it saw, or None at the end.
     """
     last: int | None = await connection.fetchval(
@@ -280,7 +281,9 @@ async def fade(
                         power(0.5, extract(epoch FROM greatest(now() - greatest(updated_at, last_recalled_at), '0'))
                                    / extract(epoch FROM $1::interval))
                    END AS faded
-            FROM knowledge WHERE id > $2 AND document_id IS NULL ORDER BY id LIMIT $3
+            FROM knowledge
+            WHERE id > $2 AND document_id IS NULL AND member_id IS NOT DISTINCT FROM (SELECT current_member())
+            ORDER BY id LIMIT $3
         ), written AS (
             UPDATE knowledge k SET confidence = s.faded FROM seen s
             WHERE k.id = s.id AND abs(s.confidence - s.faded) >= $4
@@ -296,11 +299,13 @@ async def fade(
 
 
 async def faded(connection: asyncpg.Connection, below: float, limit: int) -> list[int]:
-    """Entries whose confidence is below that, the oldest first; never pinned ones or passages."""
+    """Entries whose confidence is below that, the oldest first; never pinned ones or passages. Of a member's scope the
+    member's own."""
     rows = await connection.fetch(
         """
         SELECT id FROM knowledge
         WHERE confidence < $1 AND NOT pinned AND document_id IS NULL
+          AND member_id IS NOT DISTINCT FROM (SELECT current_member())
         ORDER BY id LIMIT $2
         """,
         below,

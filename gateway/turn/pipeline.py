@@ -106,7 +106,7 @@ class Pipeline:
         with answer.step("understand"):
             await self._situate(answer)
             turn = answer.turn
-            act = await self._understanding(turn, answer.language, answer.preferences)
+            act = await self._understanding(turn, answer.language, answer.preferences, answer.conversation_id)
         if act is not None:
             answer.intent, answer.language = act.intent, act.language
             yield Delta(act.text, "", act.tool_calls, Finish("tool_calls" if act.tool_calls else "stop"))

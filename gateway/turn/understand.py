@@ -8,16 +8,19 @@ between, so that a restart changes nothing.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.errors import JournalFull, StoreUnavailable
+from gateway.errors import BadRequest, JournalFull, StoreUnavailable
 from gateway.home import answers
 from gateway.home.intents import Commands, Understood
 from gateway.home.wishes import asks_to_act
 from gateway.memory import commands
 from gateway.memory.aliases import aliases_of
+from gateway.memory.forgetting import Forgetting, Wish
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Accepted, Preferences
 from gateway.shapes import Entity, Scope, ToolCall, Turn
@@ -28,6 +31,9 @@ from gateway.turn.phrases import phrase
 PATIENCE_SECONDS = 2.0  # with a database that hangs, before it is said so
 LISTED = 8  # facts told aloud; more would not be listened to
 SOURCE = "conversation"
+TOLD_BEFORE_FORGETTING = 3
+ANSWER_SECONDS = 120.0  # for a yes, after it was asked whether something should be forgotten
+MAX_ASKED = 256
 REMEMBERED = {
     "added": "remembered",
     "known": "remembered_already",
@@ -46,24 +52,47 @@ class Act:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is forgotten on a yes, until then (monotonic seconds)."""
+
+    wish: Wish
+    language: str
+    until: float
+
+
 class Understanding:
     """Acts on the commands of `gateway.memory.commands` and `gateway.home.intents`."""
 
-    def __init__(self, knowledge: KnowledgeBase, preferences: Preferences, home: Commands) -> None:
+    def __init__(
+        self, knowledge: KnowledgeBase, preferences: Preferences, forgetting: Forgetting, home: Commands
+    ) -> None:
         self._knowledge = knowledge
         self._preferences = preferences
+        self._forgetting = forgetting
         self._home = home
+        # What was asked whether it should be forgotten, by conversation and speaker. A restart asks anew.
+        self._asked: OrderedDict[tuple[str, Scope], _Asked] = OrderedDict()
 
-    async def __call__(self, turn: Turn, language: str, preferences: Iterable[Preference]) -> Act | None:
+    async def __call__(
+        self, turn: Turn, language: str, preferences: Iterable[Preference], conversation_id: str
+    ) -> Act | None:
         """What was done for the utterance, or None where the model should answer it."""
         if turn.task:
             return None
         if not turn.continuation:
+            asked = self._asked.pop((conversation_id, turn.scope), None)
+            if asked is not None and time.monotonic() < asked.until:
+                agreed = commands.consents(turn.utterance, asked.language)
+                if agreed is not None:
+                    return await self._forget(turn.scope, asked) if agreed else self._kept(asked)
             match commands.understand(turn.utterance, language):
                 case commands.Remember() as command:
                     return await self._remember(turn.scope, command)
                 case commands.CallIt() as command:
                     return await self._call(turn, command)
+                case commands.Forget() as command:
+                    return await self._ask_to_forget(turn.scope, conversation_id, command)
                 case commands.WhatDoYouKnow() as command:
                     return await self._tell(turn.scope, command)
                 case None:
@@ -136,6 +165,37 @@ class Understanding:
             return self._said("memory.list", command.language, "know_nothing")
         name = "know" if total <= len(facts) else "know_more"
         return self._said("memory.list", command.language, name, facts="; ".join(facts), more=total - len(facts))
+
+    async def _ask_to_forget(self, scope: Scope, conversation_id: str, command: commands.Forget) -> Act:
+        """Says what would go, and asks: a yes in the next turn of the conversation, and nothing else, lets it go."""
+        wish = Wish(query=command.topic, passages=False)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = await self._forgetting.find(scope, wish)
+        except BadRequest:
+            return self._said("memory.forget", command.language, "forget_nothing")
+        except (StoreUnavailable, TimeoutError):
+            return self._said("memory.forget", command.language, "memory_away")
+        if not found:
+            return self._said("memory.forget", command.language, "forget_nothing")
+        self._asked[conversation_id, scope] = _Asked(wish, command.language, time.monotonic() + ANSWER_SECONDS)
+        while len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
+        texts = [row.text for row in (found.entries or found.versions or found.turns or found.training)]
+        texts = list(dict.fromkeys(text.strip().rstrip(" .!") for text in texts))
+        facts, more = texts[:TOLD_BEFORE_FORGETTING], len(texts) - TOLD_BEFORE_FORGETTING
+        name = "forget_ask" if more <= 0 else "forget_ask_more"
+        return self._said("memory.forget", command.language, name, facts="; ".join(facts), more=more)
+
+    async def _forget(self, scope: Scope, asked: _Asked) -> Act:
+        try:
+            await self._forgetting.forget(scope, asked.wish)
+        except StoreUnavailable:
+            return self._said("memory.forget", asked.language, "memory_away")
+        return self._said("memory.forget", asked.language, "forgotten")
+
+    def _kept(self, asked: _Asked) -> Act:
+        return self._said("memory.forget", asked.language, "forget_kept")
 
     @staticmethod
     def _said(intent: str, language: str, sentence: str, /, **values: object) -> Act:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from gateway.memory.commands import CallIt, Remember, WhatDoYouKnow, alias_key, entity_named, understand
+from gateway.memory.commands import (
+    CallIt,
+    Forget,
+    Remember,
+    WhatDoYouKnow,
+    alias_key,
+    consents,
+    entity_named,
+    understand,
+)
 from gateway.shapes import Entity
 
 
@@ -56,8 +65,45 @@ def test_what_do_you_know(language: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "said", "topic"),
+    [
+        ("en", "Forget what I said about the bins", "the bins"),
+        ("en", "please forget everything we told you about Anna's birthday.", "Anna's birthday"),
+        ("en", "Could you forget all you know about the neighbours", "the neighbours"),
+        ("en", "forget that the bins go out on Tuesday", "the bins go out on Tuesday"),
+        ("fr", "Oublie ce que j'ai dit sur les poubelles", "les poubelles"),
+        ("fr", "oublie tout ce que je t’ai dit à propos de Léa", "Léa"),
+        ("fr", "Oublie ce que tu sais d'Anna", "Anna"),
+        ("fr", "oublie que Léa n'aime pas le thé", "Léa n'aime pas le thé"),
+        ("pl", "zapomnij, co mówiłem o śmieciach", "śmieciach"),
+        ("pl", "Zapomnij o wszystkim, co ci mówiłam o Oli.", "Oli"),
+        ("pl", "zapomnij wszystko, co wiesz o sąsiadach", "sąsiadach"),
+        ("pl", "zapomnij, że Ola nie je mięsa", "Ola nie je mięsa"),
+    ],
+)
+def test_forget(language: str, said: str, topic: str) -> None:
+    assert understand(said, language) == Forget(topic, language)
+
+
+def test_yes_and_no_and_nothing_else() -> None:
+    for language, yes, no in [("en", "Yes, please!", "no, thanks"), ("fr", "oui", "Non."), ("pl", "tak, jasne", "nie")]:
+        assert consents(yes, language) is True
+        assert consents(no, language) is False
+    for other in ("yes but not the blue one", "who wrote Hamlet?", "", "maybe", "no idea, what is it?"):
+        assert consents(other, "en") is None
+
+
+@pytest.mark.parametrize(
     "said",
     [
+        "forget it",
+        "forget that",
+        "forget about the bins",
+        "don't forget the bins",
+        "I forgot what I said about the bins",
+        "what did I say about the bins?",
+        "oublie ça",
+        "zapomnij o tym",
         "Do you remember that film?",
         "remember that song?",
         "remember to buy milk",

@@ -7,7 +7,9 @@ import asyncio
 import asyncpg
 import pytest
 
+from gateway.config import MemorySettings
 from gateway.errors import NotFound
+from gateway.memory.fading import Fading
 from gateway.memory.knowledge import Kept
 from gateway.shapes import Scope
 from gateway.store.knowledge import Knowledge, NewKnowledge
@@ -151,3 +153,84 @@ async def test_an_import_merges_the_very_words_only(household: Household, scope:
         ("one", ["imported"]),
         ("two", ["imported"]),
     ]
+
+
+@pytest.fixture
+async def fading(household: Household) -> Fading:
+    """Looks when it is told to."""
+    return Fading(
+        household.database, household.knowledge, household.epoch, MemorySettings(), household.scope.household_id
+    )
+
+
+async def age(admin: asyncpg.Connection, days: float) -> None:
+    """Everything was told, changed and recalled so much earlier."""
+    await admin.execute(
+        """
+        ALTER TABLE knowledge DISABLE TRIGGER touch_updated_at;
+        UPDATE knowledge SET updated_at = updated_at - make_interval(secs => 86400 * $1),
+                             last_recalled_at = last_recalled_at - make_interval(secs => 86400 * $1);
+        """.replace("$1", str(days))
+    )
+    await admin.execute("ALTER TABLE knowledge ENABLE TRIGGER touch_updated_at")
+
+
+async def test_what_nobody_recalls_fades_and_comes_back_by_its_name(
+    household: Household, scope: Scope, member: Scope, fading: Fading, admin: asyncpg.Connection
+) -> None:
+    tulips = (await keep(household, scope, "The tulips stand in the blue vase")).entry
+    recalled = (await keep(household, scope, "Tea is at five")).entry
+    pinned = (await keep(household, scope, "The doctor is called Roux", pinned=True)).entry
+    secret = (await keep(household, member, "The tulips hide the blue key")).entry
+    await age(admin, 365)
+    household.knowledge.recalled(scope, [recalled.id])
+    await household.knowledge.write_recalled()
+    epoch = await admin.fetchval("SELECT memory_epoch FROM households")
+    assert await fading.fade() == (0, 0)
+    assert await admin.fetchval("SELECT memory_epoch FROM households") == epoch  # nobody's answer changes by that
+    sure = {entry.id: entry.confidence for entry in await household.knowledge.page(member, limit=10)}
+    assert sure == {tulips.id: pytest.approx(0.5, abs=0.01), recalled.id: 1, pinned.id: 1, secret.id: sure[tulips.id]}
+
+    await age(admin, 3 * 365)
+    household.knowledge.recalled(scope, [recalled.id])
+    await household.knowledge.write_recalled()
+    assert await fading.fade() == (2, 0)
+    assert await contents(household, member) == [recalled.content, pinned.content]
+    assert (await household.knowledge.history(scope, tulips.id))[1][0].reason == "archived"
+
+    for not_by_its_name in ("tulips", "Which vase is on the table in the hall?", "Who wrote Hamlet?", ""):
+        assert await household.knowledge.revive(scope, not_by_its_name) == []
+    [back] = await household.knowledge.revive(scope, "Which vase are the tulips in?")
+    assert (back.id, back.content, back.confidence) == (tulips.id, tulips.content, 1)
+    assert await household.knowledge.revive(scope, "Where is the blue key of the tulips?") == []
+    assert await fading.fade() == (0, 0)
+    [of_member] = await household.knowledge.revive(member, "Where is the blue key of the tulips?")
+    assert of_member.id == secret.id
+
+
+async def test_archived_for_long_it_is_deleted_for_good(
+    household: Household, scope: Scope, fading: Fading, admin: asyncpg.Connection
+) -> None:
+    await keep(household, scope, "the code is 12")
+    await keep(household, scope, "the code is 13")
+    await age(admin, 5 * 365)
+    assert await fading.fade() == (1, 0)
+    await admin.execute("UPDATE knowledge_history SET ended_at = ended_at - interval '364 days'")
+    assert await fading.fade() == (0, 0)
+    await admin.execute("UPDATE knowledge_history SET ended_at = ended_at - interval '2 days'")
+    assert await fading.fade() == (0, 1)
+    assert [row["reason"] for row in await admin.fetch("SELECT reason FROM knowledge_history")] == ["superseded"]
+
+
+async def test_without_a_half_life_nothing_fades(household: Household, scope: Scope, admin: asyncpg.Connection) -> None:
+    still = Fading(
+        household.database,
+        household.knowledge,
+        household.epoch,
+        MemorySettings(half_life_days=0),
+        scope.household_id,
+    )
+    await keep(household, scope, "Tea is at five")
+    await age(admin, 3650)
+    assert await still.fade() == (0, 0)
+    assert [entry.confidence for entry in await household.knowledge.page(scope, limit=5)] == [1]

@@ -15,6 +15,8 @@ from gateway.store import (
     cache,
     conversations,
     documents,
+    forgetting,
+    history,
     knowledge,
     measurements,
     members,
@@ -268,12 +270,17 @@ async def test_the_store_itself_asks_within_the_scope(
     """The functions of the modules filter by no household: with another's ids they find nothing."""
     space_id = await admin.fetchval("SELECT id FROM embedding_spaces WHERE household_id = $1", people.home.household_id)
     of_ben = await admin.fetchval("SELECT id FROM knowledge WHERE member_id = $1", people.ben.member_id)
+    old = await admin.fetchval("SELECT id FROM knowledge_history WHERE member_id = $1", people.ben.member_id)
     liked = await admin.fetchval("SELECT id FROM preferences WHERE member_id = $1", people.ben.member_id)
     document = await admin.fetchval("SELECT id FROM documents WHERE member_id = $1", people.ben.member_id)
     turn = await admin.fetchval("SELECT turn_id FROM conversations WHERE member_id = $1", people.ben.member_id)
     for scope in (people.ada, people.home, people.eve):
         async with database.scoped(scope) as connection:
             assert await knowledge.get(connection, of_ben) is None
+            assert old not in {version.id for version in await history.matching(connection, ["secr"], limit=100)}
+            assert of_ben not in {
+                row.id for row in await forgetting.with_words(connection, ["secr"], passages=True, after=0, limit=100)
+            }
             assert await knowledge.update(connection, of_ben, content="x") is None
             assert not await knowledge.delete(connection, of_ben)
             assert await knowledge.page(connection, member=people.ben.member_id) == []
