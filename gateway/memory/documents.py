@@ -282,8 +282,10 @@ class Documents(Rounds):
     async def _round(self) -> None:
         if not self._tidied:
             await self.tidy()
-            self._tidied = True
+        # A round that breaks off may leave a file behind, whose version was stored without a word of it.
+        self._tidied = False
         await self.read_waiting()
+        self._tidied = True
 
     async def _scopes(self) -> list[Scope]:
         async with self._database.scoped(self._household) as connection:
