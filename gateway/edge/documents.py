@@ -12,6 +12,7 @@ from pydantic import Field
 
 from gateway.edge.api import (
     FORM,
+    Changes,
     Input,
     Name,
     Nothing,
@@ -20,6 +21,7 @@ from gateway.edge.api import (
     QueryId,
     QueryLimit,
     QueryTags,
+    Tags,
     answer,
     check,
     form_errors,
@@ -45,6 +47,12 @@ class Upload(Replacement):
     folder: Name | None = None
     tags: QueryTags = Field(default_factory=list)
     shared: QueryBool = False
+
+
+class Change(Changes):
+    name: Name = Field(default="", description="Ends as before: the ending tells how it is read")
+    folder: Name | None = Field(default=None, description="null: in none")
+    tags: Tags = Field(default_factory=list)
 
 
 class Page(Input):
@@ -98,6 +106,14 @@ async def replace(request: web.Request, _: Nothing) -> web.Response:
         incoming, _form_of = await _form(request, stack, Replacement)
         document, new = await request.app[DOCUMENTS].replace(request[SCOPE], path_id(request), incoming)
     return answer(_paper(document), status=202 if new else 200)
+
+
+async def change(request: web.Request, change: Change) -> web.Response:
+    """Another name, another folder, other tags; what came from it follows."""
+    changes = change.model_dump(exclude_unset=True)
+    if "tags" in changes:
+        changes["tags"] = tuple(dict.fromkeys(change.tags))
+    return answer(_paper(await request.app[DOCUMENTS].update(request[SCOPE], path_id(request), changes)))
 
 
 async def page(request: web.Request, wanted: Page) -> web.Response:

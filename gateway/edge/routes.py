@@ -47,6 +47,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("GET",    "/documents",          documents.page,      documents.Page,        {200: documents.Papers}, "List documents"),
     Endpoint("GET",    f"/documents/{ID_PATH}", documents.read,    Nothing,               {200: documents.Paper}, "Read about a document"),
     Endpoint("PUT",    f"/documents/{ID_PATH}", documents.replace, Nothing,               {200: documents.Paper, 202: documents.Paper}, "Replace a document", fails=(409,), streams=(FORM,), form="Replacement"),
+    Endpoint("PATCH",  f"/documents/{ID_PATH}", documents.change,  documents.Change,      {200: documents.Paper}, "Rename, file or tag a document"),
     Endpoint("DELETE", f"/documents/{ID_PATH}", documents.delete,  Nothing,               {204: None},            "Forget a document and all that came from it"),
 
     Endpoint("POST",   "/measurements",       measurements.add,    measurements.Intake,   {200: measurements.Taken}, "Take in what sensors told", streams=measurements.TYPES, form="Replacement"),

@@ -41,6 +41,8 @@ ONE_DOCUMENT_SECONDS = 5.0  # one text to be stored is not worth a longer wait: 
 JOURNAL_SECONDS = 2.0  # how long a write waits for those before it
 
 IMPORT_BATCH = 500  # rows a transaction
+IMPORT_PATIENCE_SECONDS = 30.0  # a PostgreSQL that starts anew amid an import is waited for
+IMPORT_PAUSE_SECONDS = 0.5
 IMPORT_EMBEDDED_AT_ONCE = 64  # the first lines of an import are found at once; a long one's vectors come later
 MAX_LINE_BYTES = 262_144  # 8,000 characters escaped as JSON's pairs of \uXXXX, and room for the rest
 MAX_LINE_ERRORS = 1000  # reported; the others are counted
@@ -414,10 +416,12 @@ class KnowledgeBase:
         """Adds an entry a line of JSONL, in batches, in bounded memory whatever the length.
 
         `pieces` are bytes as they come; `read` makes an entry of a line or raises BadRequest, which is reported with
-        the line's number. What was stored before the connection or PostgreSQL broke off stays.
+        the line's number. A PostgreSQL that goes away for a while is waited for; what was stored before it went for
+        good, or the connection did, stays.
         """
         await self._settled_or_away()
         report = ImportReport()
+        name = secrets.token_hex(8)
         batch: list[NewKnowledge] = []
         async for number, line in numbered(pieces, MAX_LINE_BYTES):
             if line is None:
@@ -426,17 +430,31 @@ class KnowledgeBase:
             if not line.strip():
                 continue
             try:
-                batch.append(read(line))
+                batch.append(replace(read(line), reference=f"imp_{name}_{number}"))
             except BadRequest as error:
                 report.refuse(number, error.message)
             if len(batch) >= (IMPORT_EMBEDDED_AT_ONCE if report.added < IMPORT_EMBEDDED_AT_ONCE else IMPORT_BATCH):
-                await self._store_batch(scope, batch, report)
+                await self._store_surely(scope, batch, report)
                 batch = []
         if batch:
-            await self._store_batch(scope, batch, report)
+            await self._store_surely(scope, batch, report)
         return report
 
-    async def _store_batch(self, scope: Scope, lines: Sequence[NewKnowledge], report: ImportReport) -> None:
+    async def _store_surely(self, scope: Scope, lines: Sequence[NewKnowledge], report: ImportReport) -> None:
+        patient_until = time.monotonic() + IMPORT_PATIENCE_SECONDS
+        again = False
+        while True:
+            try:
+                return await self._store_batch(scope, lines, report, again=again)
+            except StoreUnavailable:
+                if time.monotonic() >= patient_until:
+                    raise
+            again = True
+            await asyncio.sleep(IMPORT_PAUSE_SECONDS)
+
+    async def _store_batch(
+        self, scope: Scope, lines: Sequence[NewKnowledge], report: ImportReport, *, again: bool
+    ) -> None:
         batch = _folded(lines)
         embedded: Sequence[Vector | None] = [None] * len(batch)
         if report.added < IMPORT_EMBEDDED_AT_ONCE:
@@ -444,7 +462,9 @@ class KnowledgeBase:
         try:
             async with self._database.scoped(scope) as connection:
                 await history.lock(connection)
-                fresh = await _unknown(connection, batch)
+                # PostgreSQL may have stored the batch before, vectors and all, and could not say so.
+                stored = await rows.count_referenced(connection, [new.reference for new in batch]) if again else 0
+                fresh = [] if stored else await _unknown(connection, batch)
                 ids = await rows.insert_many(connection, [batch[place] for place in fresh])
                 await self._keep_vectors(
                     connection,
@@ -458,8 +478,9 @@ class KnowledgeBase:
             raise StoreUnavailable(
                 f"{error.message} The import stopped; its first {report.added} entries are stored.", retry_after=5
             ) from error
-        report.added += len(ids)
-        report.merged += len(lines) - len(ids)
+        added = stored or len(ids)
+        report.added += added
+        report.merged += len(lines) - added
         missing = sum(embedded[place] is None for place in fresh)
         report.without_vector += missing
         await self._changed(missing > 0)

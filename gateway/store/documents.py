@@ -201,10 +201,73 @@ async def fail(connection: asyncpg.Connection, document_id: int, version: int, r
     return found or False
 
 
+async def update(
+    connection: asyncpg.Connection,
+    document_id: int,
+    *,
+    name: str | None = None,
+    tags: Sequence[str] | None = None,
+    folders: Sequence[str | None] = (),
+) -> Document | None:
+    """Changes what is given, and its passages with it; `folders` holds the one that it goes into (None: none), or
+    nothing. None where there is no such document.
+    """
+    row = await connection.fetchrow(
+        """
+        UPDATE documents SET name = coalesce($2, name), tags = coalesce($3, tags)
+        WHERE id = $1
+        RETURNING name, tags, member_id, folder_id
+        """,
+        document_id,
+        name,
+        None if tags is None else list(tags),
+    )
+    if row is None:
+        return None
+    for folder in folders:
+        # Both folders are held from here on, in one order: two documents that change places do not lock each other out.
+        await connection.execute(
+            """
+            SELECT FROM folders WHERE id = $1 OR (name = $2 AND member_id IS NOT DISTINCT FROM $3)
+            ORDER BY id FOR UPDATE
+            """,
+            row["folder_id"],
+            folder,
+            row["member_id"],
+        )
+        folder_id = await _folder(connection, folder, row["member_id"])
+        await connection.execute("UPDATE documents SET folder_id = $2 WHERE id = $1", document_id, folder_id)
+        await _drop_if_empty(connection, row["folder_id"])
+    # Some at a time: a statement has its bound, and a long document many passages.
+    last: int | None = 0
+    while last is not None:
+        last = await connection.fetchval(
+            """
+            WITH piece AS (
+                SELECT id FROM knowledge WHERE document_id = $1 AND id > $2 ORDER BY id LIMIT 2000
+            ), changed AS (
+                UPDATE knowledge k
+                SET source = CASE WHEN page IS NULL THEN $3 ELSE $3 || ', page ' || page END, tags = $4
+                FROM piece
+                WHERE k.id = piece.id
+                  AND (k.tags <> $4 OR k.source IS DISTINCT FROM
+                       CASE WHEN page IS NULL THEN $3 ELSE $3 || ', page ' || page END)
+            )
+            SELECT max(id) FROM piece
+            """,
+            document_id,
+            last,
+            row["name"],
+            row["tags"],
+        )
+    return await get(connection, document_id)
+
+
 async def take_over(
     connection: asyncpg.Connection, document_id: int, version: int, *, pages: int | None, passages: int
-) -> bool:
-    """Makes this version the served one and drops the passages before it; False where it is no longer to be read.
+) -> Document | None:
+    """Makes this version the served one and drops the passages before it: the document as it is called and tagged by
+    now. None where it is no longer to be read.
 
     The passages follow in the same transaction, by `add_passages`: others see all of it or nothing.
     """
@@ -221,9 +284,9 @@ async def take_over(
         passages,
     )
     if not found:
-        return False
+        return None
     await connection.execute("DELETE FROM knowledge WHERE document_id = $1", document_id)
-    return True
+    return await get(connection, document_id)
 
 
 async def add_passages(
@@ -276,7 +339,9 @@ async def _folder(connection: asyncpg.Connection, name: str | None, member_id: i
 
 
 async def _drop_if_empty(connection: asyncpg.Connection, folder_id: int | None) -> None:
-    # A folder's documents have its owner, so the scope that sees the folder sees them all.
+    # A folder's documents have its owner, so the scope that sees the folder sees them all. It is held first: what
+    # somebody is putting into it right now is seen only by a statement that begins after that.
+    await connection.execute("SELECT FROM folders WHERE id = $1 FOR UPDATE", folder_id)
     await connection.execute(
         """
         DELETE FROM folders WHERE id = $1 AND NOT EXISTS (SELECT FROM documents WHERE folder_id = $1)

@@ -135,6 +135,16 @@ async def insert_many(connection: asyncpg.Connection, rows: Sequence[NewKnowledg
     return [row["id"] for row in added]
 
 
+async def count_referenced(connection: asyncpg.Connection, references: Sequence[str | None]) -> int:
+    """How many of these references are stored."""
+    return int(
+        await connection.fetchval(
+            "SELECT count(*) FROM knowledge WHERE reference = ANY ($1::text[])",
+            [reference for reference in references if reference is not None],
+        )
+    )
+
+
 async def get(connection: asyncpg.Connection, row_id: int) -> Knowledge | None:
     """The one with this id, expired or not; None when there is none in the scope."""
     row = await connection.fetchrow(

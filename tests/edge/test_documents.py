@@ -98,6 +98,115 @@ async def test_a_replacement_takes_over_when_it_is_ready(client: Client) -> None
     assert (await client.put("/documents/999", data=form(b"x", "x.txt"))).status == 404
 
 
+async def test_another_name_folder_and_tags(client: Client, household: Household, admin: asyncpg.Connection) -> None:
+    given = await read(client, await upload(client, MANUAL, folder="manuals", tags="kitchen"))
+    note = await read(client, await upload(client, b"A note.", "note.txt", folder="manuals"))
+    await household.late.embed_all()
+    path = f"/documents/{given['id']}"
+    epoch = household.epoch.current()
+    response = await client.patch(path, json={"name": "Oven.PDF", "folder": "old", "tags": ["a", "b", "a"]})
+    changed = await response.json()
+    assert response.status == 200, changed
+    assert {key for key in given if given[key] != changed[key]} == {"name", "folder", "tags", "updated_at"}
+    assert (changed["name"], changed["folder"], changed["tags"]) == ("Oven.PDF", "old", ["a", "b"])
+    assert household.epoch.current() != epoch, "no answer that names the old source is given again"
+    assert [
+        (row["source"], row["tags"]) for row in await admin.fetch("SELECT source, tags FROM knowledge ORDER BY id")
+    ] == [
+        ("Oven.PDF, page 1", ["a", "b"]),
+        ("note.txt", []),
+    ]
+    assert await admin.fetchval("SELECT count(*) FROM vectors WHERE kind = 'knowledge'") == 2, "its vectors stay"
+    search = await (await client.get("/memory/search?query=dishwasher+filter&tags=b")).json()
+    assert [hit["source"] for hit in search["results"]] == ["Oven.PDF, page 1"]
+    # What is not given stays; the last document that leaves a folder takes it away.
+    out = await (await client.patch(path, json={"folder": None})).json()
+    assert (out["name"], out["folder"], out["tags"]) == ("Oven.PDF", None, ["a", "b"])
+    assert [row["name"] for row in await admin.fetch("SELECT name FROM folders")] == ["manuals"]
+    await client.patch(f"/documents/{note['id']}", json={"folder": "manuals"})
+    assert (await (await client.get(f"/documents/{note['id']}")).json())["folder"] == "manuals"
+
+
+@pytest.mark.parametrize(
+    "body,field",
+    [
+        ({}, None),
+        ({"name": "note.pdf"}, "name"),
+        ({"name": "note"}, "name"),
+        ({"name": None}, "name"),
+        ({"name": ""}, "name"),
+        ({"folder": " "}, "folder"),
+        ({"tags": ["a,b"]}, "tags.0"),
+        ({"tags": None}, "tags"),
+        ({"state": "ready"}, "state"),
+    ],
+)
+async def test_a_bad_change_changes_nothing(client: Client, body: dict[str, Any], field: str | None) -> None:
+    given = await read(client, await upload(client, b"A note.", "note.txt", folder="notes", tags="a"))
+    response = await client.patch(f"/documents/{given['id']}", json=body)
+    assert (response.status, (await response.json())["error"].get("field")) == (400, field)
+    assert await read(client, given) == given
+
+
+async def test_a_document_is_changed_by_whom_it_belongs_to(household: Household, admin: asyncpg.Connection) -> None:
+    await add_member(admin, household.scope, "Ada", "ada-token")
+    async with household.client() as home, household.client(headers={"Authorization": "Bearer ada-token"}) as ada:
+        own = await read(ada, await upload(ada, b"Ada's own diary.", "diary.txt", folder="notes"))
+        shared = await read(home, await upload(home, b"For all to read.", "letter.txt", folder="notes"))
+        assert (await home.patch(f"/documents/{own['id']}", json={"tags": ["x"]})).status == 404
+        assert (await home.patch("/documents/999", json={"tags": ["x"]})).status == 404
+        moved = await (await ada.patch(f"/documents/{shared['id']}", json={"folder": "letters"})).json()
+        assert (moved["folder"], moved["member_id"]) == ("letters", None)
+    assert {
+        (row["name"], row["own"]) for row in await admin.fetch("SELECT name, member_id IS NOT NULL AS own FROM folders")
+    } == {
+        ("notes", True),
+        ("letters", False),
+    }
+
+
+async def test_a_name_given_while_it_is_read_is_the_name_of_its_passages(
+    household: Household, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changed() -> None:
+        pass
+
+    documents = Documents(
+        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed
+    )
+    async with documents.receive("a.txt") as incoming:
+        await incoming.write(b"Once.")
+        document, _ = await documents.add(scope, incoming, folder=None, tags=("old",), shared=False)
+    parse = documents._parse
+
+    async def renamed_meanwhile(*given: Any) -> dict[str, Any]:
+        said = await parse(*given)
+        await documents.update(scope, document.id, {"name": "b.txt", "tags": ("new",)})
+        return said
+
+    monkeypatch.setattr(documents, "_parse", renamed_meanwhile)
+    assert (await documents.read(document)).state == "ready"
+    entries = await household.knowledge.page(scope, limit=5)
+    assert [(entry.source, entry.tags) for entry in entries] == [("b.txt", ["new"])]
+
+
+async def test_documents_change_places(household: Household, admin: asyncpg.Connection) -> None:
+    """Many at once between the same folders: none waits for another for ever, and no folder is lost."""
+    async with household.client() as client:
+        given = [await upload(client, f"Note {number}.".encode(), f"{number}.txt", folder="x") for number in range(4)]
+
+        async def move(document: dict[str, Any]) -> None:
+            for turn in range(10):
+                folder = ("x", "y", None)[(turn + document["id"]) % 3]
+                moved = await client.patch(f"/documents/{document['id']}", json={"folder": folder})
+                assert moved.status == 200, await moved.text()
+                assert (await moved.json())["folder"] == folder
+
+        await asyncio.gather(*(move(document) for document in given))
+    used = {row["folder_id"] for row in await admin.fetch("SELECT folder_id FROM documents")} - {None}
+    assert {row["id"] for row in await admin.fetch("SELECT id FROM folders")} == used
+
+
 async def test_a_deleted_document_leaves_nothing(
     client: Client, household: Household, admin: asyncpg.Connection
 ) -> None:

@@ -54,6 +54,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (rounds, "IDLE_SECONDS", 0.5),
         (status, "CHECK_SECONDS", 1.0),
         (knowledge, "JOURNAL_SECONDS", 0.5),
+        (knowledge, "IMPORT_PAUSE_SECONDS", 0.05),
         (preferences, "JOURNAL_SECONDS", 0.5),
         (feedback, "JOURNAL_SECONDS", 0.5),
         (understand, "PATIENCE_SECONDS", 0.5),

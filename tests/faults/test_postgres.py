@@ -22,9 +22,14 @@ import pytest
 from gateway.app import listening, open_gateway
 from gateway.config import Settings
 from gateway.edge import keys, middleware
+from gateway.errors import StoreUnavailable
+from gateway.shapes import Scope
+from gateway.store import documents as rows_of_documents
+from gateway.store import knowledge as rows_of_knowledge
 from gateway.store import pool
 from gateway.store import preferences as rows_of_preferences
 from gateway.store.address import Address
+from gateway.store.pool import Database
 from gateway.store.server import EmbeddedServer
 from gateway.store.setup import prepare
 from tests.faults.proxy import Proxy
@@ -360,6 +365,162 @@ async def test_what_was_stored_without_a_word_of_it_is_not_stored_again(house: H
     owner = await address.connect()
     assert [row["content"] for row in await owner.fetch("SELECT content FROM knowledge")] == ["Tea is at five"]
     await owner.close()
+
+
+class Doomed:
+    """The real one, until it is killed: amid the writing of rows, or once they are stored and before that is said."""
+
+    def __init__(self, database: Database, server: Server, when: str) -> None:
+        self.database = database
+        self.server = server
+        self.when = when
+        self.pieces = 2  # written before it is killed
+        self.killed = asyncio.Event()
+
+    def about_to_write(self, when: str) -> None:
+        """Counts a piece; kills where it is time to."""
+        self.pieces -= 1
+        if when == self.when and self.pieces < 0 and not self.killed.is_set():
+            self.server.signal(signal.SIGKILL)
+            self.killed.set()
+
+    @asynccontextmanager
+    async def scoped(self, scope: Scope) -> AsyncIterator[asyncpg.Connection]:
+        async with self.database.scoped(scope) as connection:
+            yield connection
+        if self.when == "stored" and self.pieces < 0 and not self.killed.is_set():
+            self.server.signal(signal.SIGKILL)
+            self.killed.set()
+            raise StoreUnavailable("it was stored, and nothing said so")
+
+    async def again(self) -> None:
+        await self.killed.wait()
+        await self.server.again()
+
+
+async def contents(address: Address) -> list[str]:
+    owner = await address.connect()
+    try:
+        return [row["content"] for row in await owner.fetch("SELECT content FROM knowledge ORDER BY id")]
+    finally:
+        await owner.close()
+
+
+@pytest.mark.parametrize("when", ["parsed", "amid its passages", "stored"])
+async def test_killed_while_a_document_is_read(
+    when: str,
+    settings: Settings,
+    model: ScriptedModel,
+    server: Server,
+    address: Address,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "\n\n".join(f"Paragraph {number} is one of many. " * 12 for number in range(400))
+    async with patient(settings, model, monkeypatch) as house, asyncio.timeout(3 * HANGS):
+        documents = house.gateway.application[keys.DOCUMENTS]
+        doomed = Doomed(documents._database, server, when)
+        monkeypatch.setattr(documents, "_database", doomed)
+        monkeypatch.setattr("gateway.memory.documents.BATCH", 100)
+        parse, add_passages = documents._parse, rows_of_documents.add_passages
+
+        async def parsed(*given: Any) -> dict[str, Any]:
+            said = await parse(*given)
+            if when == "parsed":
+                doomed.pieces = 0
+                doomed.about_to_write("parsed")
+            return said
+
+        async def add(*given: Any, **named: Any) -> None:
+            doomed.about_to_write("amid its passages")
+            await add_passages(*given, **named)
+
+        monkeypatch.setattr(documents, "_parse", parsed)
+        monkeypatch.setattr(rows_of_documents, "add_passages", add)
+        form = aiohttp.FormData()
+        form.add_field("file", text.encode(), filename="letter.txt")
+        async with house.client.post("/documents", data=form) as response:
+            assert response.status == 202, await response.text()
+            given = await response.json()
+        await doomed.again()
+        while True:
+            async with house.client.get(f"/documents/{given['id']}") as response:
+                found = await response.json()
+            if response.status == 200 and found["state"] in ("ready", "failed"):
+                break
+            await asyncio.sleep(0.05)
+        assert (found["state"], found["version"], found["served"]) == ("ready", 1, 1), found["reason"]
+        stored = await contents(address)
+        assert found["passages"] == len(stored) > 300
+        assert len(set(stored)) == len(stored), "each once"
+        assert all(any(f"Paragraph {number} " in passage for passage in stored) for number in range(400))
+        await until(lambda: not any(documents._folder.iterdir()))
+
+
+@pytest.mark.parametrize("when", ["amid its lines", "stored"])
+async def test_killed_amid_an_import(
+    when: str,
+    settings: Settings,
+    model: ScriptedModel,
+    server: Server,
+    address: Address,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = [f"Fact number {number}" for number in range(1000)]
+    async with patient(settings, model, monkeypatch) as house, asyncio.timeout(3 * HANGS):
+        knowledge = house.gateway.application[keys.KNOWLEDGE]
+        doomed = Doomed(knowledge._database, server, when)
+        monkeypatch.setattr(knowledge, "_database", doomed)
+        monkeypatch.setattr("gateway.memory.knowledge.IMPORT_BATCH", 100)
+        monkeypatch.setattr("gateway.memory.knowledge.IMPORT_PATIENCE_SECONDS", HANGS)
+        insert_many = rows_of_knowledge.insert_many
+
+        async def insert(*given: Any) -> list[int]:
+            made = await insert_many(*given)
+            doomed.about_to_write("amid its lines")
+            return made
+
+        monkeypatch.setattr(rows_of_knowledge, "insert_many", insert)
+        body = "".join(f'{{"content": "{line}"}}\n' for line in lines)
+        starting = asyncio.create_task(doomed.again(), name="PostgreSQL starts again")
+        async with house.client.post(
+            "/memory/import", data=body, headers={"Content-Type": "application/x-ndjson"}
+        ) as response:
+            report = await response.json()
+        await starting
+        assert (response.status, report["added"], report["refused"]) == (200, len(lines), 0)
+        assert await contents(address) == lines
+
+
+async def test_an_import_ends_where_the_database_stays_away(
+    settings: Settings, model: ScriptedModel, server: Server, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says how many are stored: so many are."""
+    lines = [f"Fact number {number}" for number in range(1000)]
+    async with patient(settings, model, monkeypatch) as house, asyncio.timeout(3 * HANGS):
+        knowledge = house.gateway.application[keys.KNOWLEDGE]
+        doomed = Doomed(knowledge._database, server, "amid its lines")
+        monkeypatch.setattr(knowledge, "_database", doomed)
+        monkeypatch.setattr("gateway.memory.knowledge.IMPORT_BATCH", 100)
+        monkeypatch.setattr("gateway.memory.knowledge.IMPORT_PATIENCE_SECONDS", 0.0)
+        insert_many = rows_of_knowledge.insert_many
+
+        async def insert(*given: Any) -> list[int]:
+            doomed.about_to_write("amid its lines")
+            return await insert_many(*given)
+
+        monkeypatch.setattr(rows_of_knowledge, "insert_many", insert)
+        body = "".join(f'{{"content": "{line}"}}\n' for line in lines)
+        async with house.client.post(
+            "/memory/import", data=body, headers={"Content-Type": "application/x-ndjson"}
+        ) as response:
+            error = (await response.json())["error"]
+        assert response.status == 503
+        assert "Retry-After" in response.headers
+        await doomed.again()
+        stored = await contents(address)
+        assert stored == lines[: len(stored)]
+        assert f"its first {len(stored)} entries are stored" in error["message"]
+        assert len(stored) == 164
 
 
 async def test_it_closes_while_the_database_is_away_and_the_next_start_goes_on(
