@@ -30,6 +30,7 @@ from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
+from gateway.memory.indexing import VectorIndexes
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall
@@ -142,6 +143,8 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         late = LateEmbedder(database, backends.embedder, epoch, metrics, settings.embedding, household_id)
         await stack.enter_async_context(late)
+        indexes = VectorIndexes(database, address, household_id, settings.postgres.index_mb)
+        await stack.enter_async_context(indexes)
         knowledge = KnowledgeBase(database, backends.embedder, journal, epoch, settings.embedding, late.wake)
 
         async def documents_changed() -> None:
