@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import numpy as np
 import pytest
 
+from gateway.config import PostgresSettings, Settings
 from gateway.errors import StoreUnavailable
 from gateway.memory.indexing import VectorIndexes
+from gateway.metrics import Metrics
 from gateway.shapes import Scope, Space
-from gateway.store import knowledge, vectors
+from gateway.store import knowledge, migrations, vectors
 from gateway.store.address import Address
 from gateway.store.knowledge import EVERYTHING, Filter, NewKnowledge
 from gateway.store.pool import Database
+from gateway.store.setup import prepare
 
 WIDTH = 16
 FEW = 100  # up to so many these tests search exactly
@@ -65,14 +70,14 @@ async def search(
     database: Database, scope: Scope, space: int, question: np.ndarray, *, only: Filter = EVERYTHING, limit: int = 10
 ) -> tuple[list[int], list[float], bool]:
     """The ids and cosines of the nearest, and whether the index was asked."""
+    counted = "SELECT coalesce(pg_stat_get_xact_numscans(to_regclass(format('vectors_near_%s', $1::bigint))), 0)"
     async with database.scoped(scope) as connection:
+        before = await connection.fetchval(counted, space)
         found = await knowledge.nearest(
             connection, space_id=space, embedding=question, limit=limit, only=only, exact_rows=FEW
         )
-        scans = await connection.fetchval(
-            "SELECT pg_stat_get_xact_numscans(to_regclass(format('vectors_near_%s', $1::bigint)))", space
-        )
-    return [entry.id for entry, _ in found], [cosine for _, cosine in found], bool(scans)
+        by_index = before < await connection.fetchval(counted, space)
+    return [entry.id for entry, _ in found], [cosine for _, cosine in found], by_index
 
 
 def exactly(made: np.ndarray, ids: Sequence[int], question: np.ndarray, limit: int = 10) -> list[int]:
@@ -221,6 +226,28 @@ async def test_what_has_expired_is_not_found_by_the_index(
     assert set(found) <= set(ids)
 
 
+async def test_on_the_oldest_server_too(postgres16: Address) -> None:
+    """Its planner is another one, and takes the index all the same."""
+    address = replace(postgres16, database=f"index_{uuid.uuid4().hex}")
+    home = Scope(await prepare(Settings(), address))
+    database = await Database.open(address, PostgresSettings(pool_size=2), Metrics())
+    try:
+        async with database.scoped(home) as connection:
+            space = await vectors.use_space(connection, Space("m", WIDTH))
+        made = clustered(1000)
+        ids = await store(database, home, space, made)
+        rare = await store(database, home, space, made[:9], tags=["rare"])
+        await VectorIndexes(database, address, home.household_id, memory_mb=16, exact_rows=FEW).keep()
+        found, _, by_index = await search(database, home, space, made[20])
+        assert by_index
+        assert found == exactly(made, ids, made[20])
+        found, _, by_index = await search(database, home, space, made[20], only=Filter(tags=["rare"]))
+        assert not by_index
+        assert found == exactly(made[:9], rare, made[20])
+    finally:
+        await database.close()
+
+
 # --- its keeping ----------------------------------------------------------------------------------------------------
 
 
@@ -304,6 +331,15 @@ async def test_memory_goes_on_while_it_is_made_and_an_end_gives_it_up(
         while not await whole(admin, space):
             await asyncio.sleep(0.01)
     assert set((await search(database, scope, space, made[0], limit=2))[0]) == {ids[0], ids[-1]}
+
+
+async def test_the_migration_taken_back_leaves_none(
+    database: Database, scope: Scope, admin: asyncpg.Connection, space: int, indexes: VectorIndexes
+) -> None:
+    await store(database, scope, space, clustered(FEW + 1))
+    await indexes.keep()
+    await admin.execute(next(migration.down for migration in migrations.read() if migration.name == "vector_index"))
+    assert await whole(admin, space) is None
 
 
 async def test_one_that_fails_is_not_tried_at_every_round(
