@@ -33,6 +33,7 @@ from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.fading import Fading
 from gateway.memory.forgetting import Forgetting
+from gateway.memory.indexing import VectorIndexes
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.measurements import Measurements
 from gateway.memory.past import Past
@@ -147,6 +148,8 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         late = LateEmbedder(database, backends.embedder, epoch, metrics, settings.embedding, household_id)
         await stack.enter_async_context(late)
+        indexes = VectorIndexes(database, address, household_id, settings.postgres.index_mb)
+        await stack.enter_async_context(indexes)
         knowledge = KnowledgeBase(database, backends.embedder, journal, epoch, settings.embedding, late.wake)
 
         async def documents_changed() -> None:

@@ -103,6 +103,7 @@ class PostgresSettings(Section):
     acquire_seconds: Seconds = 5.0
     statement_seconds: Seconds = 10.0
     start_seconds: Seconds = 30.0
+    index_mb: Annotated[int, Field(ge=1, le=65536)] = 256
 
 
 class RedisSettings(Section):

@@ -151,3 +151,56 @@ async def test_killed_while_a_document_is_stored(address: Address, admin: asyncp
         stored = await admin.fetch("SELECT content FROM knowledge WHERE kind = 'document' ORDER BY id")
         assert document["passages"] == len(stored) > 600
         assert all(any(f"Paragraph {number} " in row["content"] for row in stored) for number in (0, 299, 599))
+
+
+async def test_killed_while_it_makes_an_index(address: Address, admin: asyncpg.Connection, tmp_path: Path) -> None:
+    """With its connection to the database: what it leaves is half an index, and the next start makes a whole one."""
+    async with ScriptedModel() as model:
+        environment = {
+            "GATEWAY_DATA": str(tmp_path / "data"),
+            "GATEWAY_PORT": str(free_port()),
+            "GATEWAY_WYOMING_PORT": "0",
+            "POSTGRES_HOST": address.host,
+            "POSTGRES_PORT": str(address.port),
+            "POSTGRES_USER": address.user,
+            "POSTGRES_DB": address.database,
+            "OLLAMA_URL": model.url,
+            "EMBEDDING_DIMENSIONS": "32",
+        }
+        settings = tmp_path / "gateway.yaml"
+        settings.write_text("{}\n", encoding="utf-8")
+        whole = "SELECT indisvalid FROM pg_index WHERE indexrelid::regclass::text ~ '^vectors_near_'"
+        async with program(environment, settings) as gateway:
+            gateway.send_signal(signal.SIGTERM)
+            assert await gateway.wait() == 0
+        async with admin.transaction():
+            await admin.execute(
+                """
+                INSERT INTO knowledge (household_id, content)
+                SELECT h.id, 'x' FROM households h CROSS JOIN generate_series(1, 20001);
+                INSERT INTO vectors (household_id, kind, ref_id, space_id, embedding)
+                SELECT k.household_id, 'knowledge', k.id, s.id, made.embedding
+                FROM knowledge k CROSS JOIN embedding_spaces s CROSS JOIN LATERAL (
+                    SELECT array_agg(sin(k.id * n))::vector AS embedding FROM generate_series(1, 32) AS n) AS made
+                """
+            )
+        earlier = await address.connect()
+        held = earlier.transaction(isolation="repeatable_read")
+        await held.start()  # no index is whole before this is over
+        await earlier.execute("SELECT count(*) FROM vectors")
+        async with program(environment, settings) as gateway:
+            while await admin.fetchval(whole) is None:
+                await asyncio.sleep(0.02)
+            gateway.send_signal(signal.SIGKILL)
+            await gateway.wait()
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'ai-gateway indexes' AND datname = current_database()"
+        )
+        await held.rollback()
+        await earlier.close()
+        assert await admin.fetchval(whole) is False
+
+        async with program(environment, settings):
+            while not await admin.fetchval(whole):
+                await asyncio.sleep(0.05)
