@@ -19,14 +19,15 @@ from gateway.config import DocumentSettings, Settings
 from gateway.edge import keys, routes
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.middleware import middlewares
-from gateway.errors import ModelUnavailable
-from gateway.llm.embedding import OllamaEmbedder
+from gateway.errors import ModelUnavailable, StartError
+from gateway.llm.embedding import Embedder, OllamaEmbedder
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.preferences import Preferences
+from gateway.memory.spaces import Spaces
 from gateway.metrics import Metrics
-from gateway.shapes import Scope
+from gateway.shapes import Scope, Space
 from gateway.store import members
 from gateway.store.address import Address
 from gateway.store.epoch import EpochWatch
@@ -119,6 +120,11 @@ class Household:
             yield client
 
 
+async def no_other(space: Space) -> Embedder:
+    """For a household whose model stays the same."""
+    raise StartError(f"{space.model} is not to be opened here")
+
+
 @asynccontextmanager
 async def opened(
     address: Address, database: Database, scope: Scope, folder: Path, model: ScriptedModel
@@ -135,7 +141,10 @@ async def opened(
         stack.push_async_callback(journal.close)
         embedder = OllamaEmbedder(model.url, settings.embedding)
         stack.push_async_callback(embedder.close)
-        late = LateEmbedder(database, embedder, epoch, metrics, settings.embedding, scope.household_id)
+        spaces = Spaces(database, epoch, scope.household_id, embedder, no_other)
+        stack.push_async_callback(spaces.close)
+        await spaces.start()
+        late = LateEmbedder(database, spaces, epoch, metrics, settings.embedding, scope.household_id)
         await stack.enter_async_context(late)
 
         async def changed() -> None:
@@ -155,7 +164,7 @@ async def opened(
             model=model,
             metrics=metrics,
             late=late,
-            knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
+            knowledge=KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake),
             documents=documents,
             preferences=Preferences(database, journal, epoch),
             cache=cache,

@@ -56,14 +56,10 @@ class _Found:
 class Recall:
     """Preferences (newest first) and knowledge (best first, by meaning and by words), side by side."""
 
-    def __init__(
-        self, knowledge: KnowledgeBase, preferences: Preferences, settings: RecallSettings, min_score: float
-    ) -> None:
-        """`min_score` is the cosine from which knowledge belongs to an utterance, where the settings leave it open."""
+    def __init__(self, knowledge: KnowledgeBase, preferences: Preferences, settings: RecallSettings) -> None:
         self._knowledge = knowledge
         self._preferences = preferences
         self._settings = settings
-        self._min_score = min_score if settings.min_score is None else settings.min_score
 
     async def __call__(self, scope: Scope, utterance: str) -> Recalled:
         """What `scope` may see that belongs to `utterance`. A part that is away is in `missing`."""
@@ -102,22 +98,24 @@ class Recall:
             result = await self._knowledge.search(scope, utterance, limit=self._settings.candidates)
         except StoreUnavailable:
             return
+        min_score = result.min_score if self._settings.min_score is None else self._settings.min_score
         found.knowledge = [
             Source("document", hit.entry.id, f"[{hit.entry.source}] {hit.entry.content}", round(hit.score, 4))
             if hit.entry.kind == "document" and hit.entry.source
             else Source("knowledge", hit.entry.id, hit.entry.content, round(hit.score, 4))
             for hit in result.hits
-            if self._belongs(hit)
+            if _belongs(hit, min_score)
         ]
         found.next_expiry = result.next_expiry
         if result.complete:
             found.missing.discard("knowledge")
 
-    def _belongs(self, hit: Hit) -> bool:
-        """By its meaning where that could be measured: words that two texts share do not make them about one thing."""
-        if hit.cosine is not None:
-            return hit.cosine >= self._min_score
-        return hit.words is not None and hit.words.share >= MIN_WORDS
+
+def _belongs(hit: Hit, min_score: float) -> bool:
+    """By its meaning where that could be measured: words that two texts share do not make them about one thing."""
+    if hit.cosine is not None:
+        return hit.cosine >= min_score
+    return hit.words is not None and hit.words.share >= MIN_WORDS
 
 
 def _within(sources: Iterable[Source], budget: int) -> list[Source]:
