@@ -30,7 +30,7 @@ from gateway.config import Settings
 from gateway.errors import GatewayError, PayloadTooLarge, SettingsError
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
-from gateway.store import members, migrations, setup
+from gateway.store import members, migrations, setup, vectors
 from gateway.store.examination import household_database
 from gateway.store.pool import Database
 
@@ -102,6 +102,18 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--member", type=_name, metavar="NAME", help="this member's own (default: everyone's)")
     ingest.set_defaults(command=_ingest)
 
+    spaces = commands.add_parser(
+        "spaces", parents=[with_config], help="which embedding models the memory has vectors of; lists them"
+    )
+    spaces.set_defaults(command=_spaces)
+    of_spaces = spaces.add_subparsers(title="commands", metavar="COMMAND")
+    use = of_spaces.add_parser("use", parents=[with_config], help="search this one from now on; the other is set aside")
+    use.add_argument("id", type=_id, metavar="ID")
+    use.set_defaults(command=_spaces_use)
+    drop = of_spaces.add_parser("drop", parents=[with_config], help="throw away one that is not in use")
+    drop.add_argument("id", type=_id, metavar="ID")
+    drop.set_defaults(command=_spaces_drop)
+
     member = commands.add_parser("member", help="people with a token, and so a memory, of their own")
     actions = member.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add = actions.add_parser("add", parents=[with_config], help="make a member; shows the token, this once")
@@ -118,6 +130,12 @@ def _parser() -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of migrations")
+    return int(text)
+
+
+def _id(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no id")
     return int(text)
 
 
@@ -258,6 +276,41 @@ async def _as_owner(settings: Settings) -> AsyncIterator[tuple[Any, int]]:
             yield owner, household_id
         finally:
             await owner.close()
+
+
+async def _spaces(settings: Settings, _: argparse.Namespace) -> int:
+    async with _as_owner(settings) as (owner, household_id):
+        found = await vectors.sizes(owner, household_id)
+    if not found:
+        print("There is no embedding space yet: the first start of the gateway makes it.")
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "model", "dimensions", "state", "vectors", "missing", "size"):
+        table.add_column(column, justify="left" if column in ("model", "state") else "right")
+    for size in found:
+        space, state = size.stored.space, size.stored.state.replace("_", " ")
+        row = (size.stored.id, space.model, space.dimensions, state, size.vectors, size.missing)
+        table.add_row(*map(str, row), f"{size.bytes / 1e6:.1f} MB")
+    Console(markup=False, highlight=False, soft_wrap=True).print(table)
+    return 0
+
+
+async def _spaces_use(settings: Settings, given: argparse.Namespace) -> int:
+    async with _as_owner(settings) as (owner, household_id):
+        await vectors.go_to(owner, household_id, given.id)
+        found = await vectors.sizes(owner, household_id)
+    used = next(size for size in found if size.stored.id == given.id)
+    print(f"The memory is searched with {used.stored.space.model}, {used.stored.space.dimensions} wide, from now on.")
+    if used.missing:
+        print(f"Without a vector in it: {used.missing}; found by their words until a running gateway has made them.")
+    return 0
+
+
+async def _spaces_drop(settings: Settings, given: argparse.Namespace) -> int:
+    async with _as_owner(settings) as (owner, household_id):
+        await vectors.drop(owner, household_id, given.id)
+    print(f"The space {given.id} and its vectors are gone.")
+    return 0
 
 
 async def _member_add(settings: Settings, given: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ from gateway.memory.measurements import Measurements
 from gateway.memory.past import Past
 from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall
+from gateway.memory.spaces import Spaces
 from gateway.metrics import Metrics
 from gateway.parts import check_mqtt, check_redis
 from gateway.shapes import Scope
@@ -143,14 +144,15 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         backends = await choose(settings, data, space, say, progress)
         stack.push_async_callback(backends.close)
         notes += backends.notes
-        async with database.scoped(household) as connection:
-            await vectors.use_space(connection, backends.embedder.space)
+        spaces = Spaces(database, epoch, household_id, backends.embedder, backends.open_embedder)
+        stack.push_async_callback(spaces.close)
+        notes += await spaces.start()
 
-        late = LateEmbedder(database, backends.embedder, epoch, metrics, settings.embedding, household_id)
+        late = LateEmbedder(database, spaces, epoch, metrics, settings.embedding, household_id)
         await stack.enter_async_context(late)
         indexes = VectorIndexes(database, address, household_id, settings.postgres.index_mb)
         await stack.enter_async_context(indexes)
-        knowledge = KnowledgeBase(database, backends.embedder, journal, epoch, settings.embedding, late.wake)
+        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake)
 
         async def documents_changed() -> None:
             await epoch.refresh()
@@ -197,19 +199,23 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
                 preferences,
                 Past(database, measurements),
                 settings.recall,
-                min_score=lambda: backends.embedder.min_score,
                 now=lambda: datetime.now(time_zone).astimezone(time_zone),
             ),
             fleet=fleet,
             warmer=warmer,
             recorder=Recorder(journal, metrics, words=settings.log.words),
         )
+
+        async def embeddings() -> str | None:
+            await spaces.check()
+            return str(late.progress) if late.progress else None
+
         parts = {
             "postgres": Part(database.check),
             "journal": Part(journal.check),
             "chat": Part(fleet.check, needed=True),
             **{f"chat at {name}": Part(check) for name, check in fleet.checks().items()},
-            "embeddings": Part(backends.embedder.check),
+            "embeddings": Part(embeddings),
         }
         if redis_url:
             parts["redis"] = Part(lambda: check_redis(redis_url))
@@ -246,7 +252,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.EXPORT] = Export(database)
         application[keys.CACHE] = cache
         application[keys.CHAT] = fleet
-        application[keys.EMBEDDER] = backends.embedder
+        application[keys.SPACES] = spaces
         application[keys.PIPELINE] = pipeline
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts

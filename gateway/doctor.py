@@ -203,7 +203,9 @@ def _space(settings: Settings, seen: _Seen) -> Finding:
     width = E5_DIMENSIONS if wanted == E5_MODEL else settings.embedding.dimensions
     if not same_model(wanted, space.model) or width != space.dimensions:
         return Finding(
-            "embedding space", "note", f"{words}; the next start embeds everything again for {wanted}, {width}"
+            "embedding space",
+            "note",
+            f"{words}; the next start builds {wanted}, {width} wide, in the background, unless it was set aside",
         )
     return Finding("embedding space", "ok", words)
 

@@ -67,6 +67,11 @@ class Metrics:
             "gateway_journal_rejected", "Records that PostgreSQL will never take, set aside", registry=self.registry
         )
         self.unembedded = Gauge("gateway_unembedded_rows", "Memory rows still without a vector", registry=self.registry)
+        self.space_missing = Gauge(
+            "gateway_space_missing_rows",
+            "Memory rows still without a vector in the embedding space that is being built",
+            registry=self.registry,
+        )
         self.requests = Counter(
             "gateway_http_requests",
             "HTTP requests by path pattern and status",

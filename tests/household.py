@@ -20,16 +20,17 @@ from gateway.config import DocumentSettings, Settings
 from gateway.edge import keys, routes
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.middleware import middlewares
-from gateway.errors import ModelUnavailable
-from gateway.llm.embedding import OllamaEmbedder
+from gateway.errors import ModelUnavailable, StartError
+from gateway.llm.embedding import Embedder, OllamaEmbedder
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.forgetting import Forgetting
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.measurements import Measurements
 from gateway.memory.preferences import Preferences
+from gateway.memory.spaces import Spaces
 from gateway.metrics import Metrics
-from gateway.shapes import Scope
+from gateway.shapes import Scope, Space
 from gateway.store import members
 from gateway.store.address import Address
 from gateway.store.epoch import EpochWatch
@@ -126,6 +127,11 @@ class Household:
             yield client
 
 
+async def no_other(space: Space) -> Embedder:
+    """For a household whose model stays the same."""
+    raise StartError(f"{space.model} is not to be opened here")
+
+
 @asynccontextmanager
 async def opened(
     address: Address, database: Database, scope: Scope, folder: Path, model: ScriptedModel
@@ -142,7 +148,10 @@ async def opened(
         stack.push_async_callback(journal.close)
         embedder = OllamaEmbedder(model.url, settings.embedding)
         stack.push_async_callback(embedder.close)
-        late = LateEmbedder(database, embedder, epoch, metrics, settings.embedding, scope.household_id)
+        spaces = Spaces(database, epoch, scope.household_id, embedder, no_other)
+        stack.push_async_callback(spaces.close)
+        await spaces.start()
+        late = LateEmbedder(database, spaces, epoch, metrics, settings.embedding, scope.household_id)
         await stack.enter_async_context(late)
 
         async def changed() -> None:
@@ -158,7 +167,7 @@ async def opened(
         async def end_answers(scope: Scope) -> int:
             return await cache.clear(scope, everything=True)
 
-        knowledge = KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake)
+        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake)
         yield Household(
             scope=scope,
             database=database,

@@ -112,6 +112,10 @@ class ScriptedModel:
     """See the module. `models` it has, `pullable` it can fetch; `embed_dimensions` is the vectors' width."""
 
     models: list[str] = field(default_factory=lambda: ["qwen3:4b-instruct", "nomic-embed-text:latest"])
+    # The width of one embedding model's vectors, where it is not `embed_dimensions`; what it says is wrong with it.
+    embed_widths: dict[str, int] = field(default_factory=dict)
+    embed_refused: dict[str, tuple[int, str]] = field(default_factory=dict)
+    embed_gates: dict[str, asyncio.Semaphore] = field(default_factory=dict)  # a permit for each batch of several texts
     pullable: set[str] = field(default_factory=lambda: {"qwen3:4b-instruct", "nomic-embed-text", "all-minilm"})
     embed_dimensions: int = 768
     answer: Callable[[dict[str, Any]], Answer] | None = None
@@ -263,13 +267,17 @@ class ScriptedModel:
         if not self._has(body["model"]):
             return self._unknown(body["model"])
         await self._wait(self.embed_gate)
-        if self.embed_failing is not None:
-            return web.json_response({"error": self.embed_failing[1]}, status=self.embed_failing[0])
+        gate = self.embed_gates.get(body["model"])
+        if gate is not None and isinstance(body["input"], list) and len(body["input"]) > 1:
+            await gate.acquire()
+        if (failing := self.embed_refused.get(body["model"], self.embed_failing)) is not None:
+            return web.json_response({"error": failing[1]}, status=failing[0])
+        width = self.embed_widths.get(body["model"], self.embed_dimensions)
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         return web.json_response(
             {
                 "model": body["model"],
-                "embeddings": [words_vector(text, self.embed_dimensions).tolist() for text in texts],
+                "embeddings": [words_vector(text, width).tolist() for text in texts],
                 "total_duration": 1_000_000,
                 "load_duration": 1000,
                 "prompt_eval_count": sum(len(text.split()) for text in texts),

@@ -74,7 +74,7 @@ async def empty(postgres: Address) -> AsyncIterator[Address]:
 async def test_help_names_the_commands() -> None:
     done = await run("--help")
     assert (done.code, done.err) == (0, "")
-    for command in ("serve", "migrate", "doctor", "ingest", "member"):
+    for command in ("serve", "migrate", "doctor", "ingest", "spaces", "member"):
         assert re.search(rf"^ +{command} +\w", done.out, re.MULTILINE)
     assert "--down N" in (await run("migrate", "--help")).out
     assert re.search(r"add.*\n.*list.*\n.*revoke", (await run("member", "--help")).out)
@@ -132,6 +132,39 @@ async def test_a_members_way(household: Mapping[str, str], admin: asyncpg.Connec
     again = await run("member", "add", "Ada", **household)
     assert again.code == 0
     assert token not in again.out
+
+
+async def test_a_spaces_way(household: Mapping[str, str], admin: asyncpg.Connection) -> None:
+    assert "no embedding space yet" in (await run("spaces", **household)).out
+    await admin.execute(
+        """
+        INSERT INTO knowledge (household_id, content) VALUES (1, 'told');
+        INSERT INTO embedding_spaces (household_id, model, dimensions, state)
+        VALUES (1, 'nomic-embed-text', 384, 'retired'), (1, 'bge-m3', 3, 'current'), (1, 'all-minilm', 2, 'building');
+        INSERT INTO vectors (household_id, kind, ref_id, space_id, embedding) VALUES (1, 'knowledge', 1, 2, '[1,2,3]')
+        """
+    )
+    listed = (await run("spaces", **household)).out
+    assert re.search(r"^ *1 +nomic-embed-text +384 +retired +0 +1 +0\.0 MB", listed, re.MULTILINE)
+    assert re.search(r"^ *2 +bge-m3 +3 +current +1 +0 ", listed, re.MULTILINE)
+    assert re.search(r"^ *3 +all-minilm +2 +building", listed, re.MULTILINE)
+
+    refused = await run("spaces", "drop", "2", **household)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == "The space 2 is the one that is searched; use another first.\n"
+
+    used = await run("spaces", "use", "1", **household)
+    assert used.code == 0
+    assert used.out.startswith(
+        "The memory is searched with nomic-embed-text, 384 wide, from now on.\nWithout a vector in it: 1; "
+    )
+    listed = (await run("spaces", **household)).out
+    assert re.search(r"nomic-embed-text +384 +current", listed)
+    assert len(re.findall("set aside", listed)) == 2
+
+    assert (await run("spaces", "drop", "2", **household)).out == "The space 2 and its vectors are gone.\n"
+    assert (await run("spaces", "use", "2", **household)).code == 1
+    assert (await run("spaces", "use", "-1", **household)).code == 2
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 201])

@@ -15,7 +15,7 @@ import aiohttp
 import asyncpg
 
 from gateway.store.address import Address
-from tests.scripted_model import Answer, ScriptedModel
+from tests.scripted_model import Answer, ScriptedModel, Seen
 
 TURNS = 20
 
@@ -151,6 +151,58 @@ async def test_killed_while_a_document_is_stored(address: Address, admin: asyncp
         stored = await admin.fetch("SELECT content FROM knowledge WHERE kind = 'document' ORDER BY id")
         assert document["passages"] == len(stored) > 600
         assert all(any(f"Paragraph {number} " in row["content"] for row in stored) for number in (0, 299, 599))
+
+
+async def test_killed_while_the_memory_moves_to_another_model(
+    address: Address, admin: asyncpg.Connection, tmp_path: Path
+) -> None:
+    facts = [f"Box {number} holds the things of the year {1900 + number}" for number in range(60)]
+    async with ScriptedModel() as model:
+        environment = {
+            "GATEWAY_DATA": str(tmp_path / "data"),
+            "GATEWAY_PORT": str(port := free_port()),
+            "GATEWAY_WYOMING_PORT": "0",
+            "POSTGRES_HOST": address.host,
+            "POSTGRES_PORT": str(address.port),
+            "POSTGRES_USER": address.user,
+            "POSTGRES_DB": address.database,
+            "OLLAMA_URL": model.url,
+        }
+        settings = tmp_path / "gateway.yaml"
+        settings.write_text("embedding:\n  batch_size: 4\n", encoding="utf-8")
+        async with program(environment, settings), aiohttp.ClientSession() as session:
+            lines = "\n".join(f'{{"content": "{fact}"}}' for fact in facts)
+            async with session.post(f"http://127.0.0.1:{port}/memory/import", data=lines) as response:
+                assert response.status == 200, await response.text()
+            while await admin.fetchval("SELECT count(*) FROM vectors") < len(facts):
+                await asyncio.sleep(0.02)
+
+        environment |= {"EMBEDDING_MODEL": "all-minilm", "EMBEDDING_DIMENSIONS": "64"}
+        model.embed_widths["all-minilm"] = 64
+        gate = model.embed_gates["all-minilm"] = asyncio.Semaphore(5)
+        there = "SELECT k.content FROM vectors v JOIN knowledge k ON k.id = v.ref_id WHERE v.dimensions = 64"
+        async with program(environment, settings) as gateway:
+            while len(stored := await admin.fetch(there)) < 20:
+                await asyncio.sleep(0.02)
+            gateway.send_signal(signal.SIGKILL)
+            await gateway.wait()
+        assert len(stored) == 20
+        assert await admin.fetchval("SELECT state FROM embedding_spaces WHERE dimensions = 64") == "building"
+
+        model.requests.clear()
+        for _ in facts:
+            gate.release()
+        async with program(environment, settings):
+            while await admin.fetchval("SELECT state FROM embedding_spaces WHERE dimensions = 64") != "current":
+                await asyncio.sleep(0.05)
+        asked = _texts(model.requests)
+        assert {row["content"] for row in stored}.isdisjoint(asked), "what was made before is not made again"
+        assert sorted([*(row["content"] for row in stored), *asked]) == sorted([*facts, "width"])
+        assert len(await admin.fetch(there)) == len(facts)
+
+
+def _texts(requests: list[Seen]) -> list[str]:
+    return [text for seen in requests if seen.path == "/api/embed" for text in seen.body["input"]]
 
 
 async def test_killed_while_it_makes_an_index(address: Address, admin: asyncpg.Connection, tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from aiohttp import web
 if TYPE_CHECKING:
     from gateway.config import Settings
     from gateway.edge.cache import StoredAnswers
-    from gateway.llm.embedding import Embedder
     from gateway.llm.fleet import Fleet
     from gateway.memory.documents import Documents
     from gateway.memory.forgetting import Forgetting
     from gateway.memory.knowledge import KnowledgeBase
     from gateway.memory.measurements import Measurements
     from gateway.memory.preferences import Preferences
+    from gateway.memory.spaces import Spaces
     from gateway.metrics import Metrics
     from gateway.shapes import Scope
     from gateway.store.epoch import EpochWatch
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 class Part:
     """A part whose health `/readyz` tells.
 
-    `check` raises a GatewayError that says what is wrong. `needed`: without it a turn cannot be answered.
+    `check` raises a GatewayError that says what is wrong; what it returns is told of a part that is well. `needed`:
+    without it a turn cannot be answered.
     """
 
-    check: Callable[[], Awaitable[None]]
+    check: Callable[[], Awaitable[str | None]]
     needed: bool = False
 
 
@@ -52,7 +53,7 @@ FEEDBACK: web.AppKey[Feedback] = web.AppKey("feedback")
 EXPORT: web.AppKey[Export] = web.AppKey("export")
 CACHE: web.AppKey[StoredAnswers] = web.AppKey("cache")
 CHAT: web.AppKey[Fleet] = web.AppKey("chat")
-EMBEDDER: web.AppKey[Embedder] = web.AppKey("embedder")
+SPACES: web.AppKey[Spaces] = web.AppKey("spaces")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 PARTS: web.AppKey[Mapping[str, Part]] = web.AppKey("parts")

@@ -27,7 +27,7 @@ class Alive(Output):
 class PartHealth(Output):
     ok: bool
     needed: bool = Field(description="Without it no turn can be answered")
-    message: str | None = Field(default=None, description="What is wrong")
+    message: str | None = Field(default=None, description="What is wrong, or what is going on")
 
 
 class Readiness(Output):
@@ -54,12 +54,12 @@ async def readyz(request: web.Request, _: Nothing) -> web.Response:
 async def _check(part: Part) -> PartHealth:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await part.check()
+            message = await part.check()
     except GatewayError as error:
         return PartHealth(ok=False, needed=part.needed, message=error.message)
     except TimeoutError:
         return PartHealth(ok=False, needed=part.needed, message=f"no answer within {CHECK_SECONDS:g} s")
-    return PartHealth(ok=True, needed=part.needed)
+    return PartHealth(ok=True, needed=part.needed, message=message)
 
 
 async def metrics(request: web.Request, _: Nothing) -> web.Response:

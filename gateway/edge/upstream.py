@@ -15,7 +15,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from gateway.edge.keys import CHAT, EMBEDDER, SETTINGS
+from gateway.edge.keys import CHAT, SETTINGS, SPACES
 from gateway.errors import BadRequest, ModelError, ModelRefused, NotFound
 from gateway.llm.embedding import OllamaEmbedder
 from gateway.llm.lines import LONGEST_LINE_BYTES, Deadline, Patience, error_words, named, parse, refusal, to_json
@@ -155,15 +155,13 @@ def _said(line: bytes) -> dict[str, Any]:
 
 
 async def embedded_vectors(app: web.Application, model: str, texts: Sequence[str], width: int | None) -> Any:
-    """The vectors of `texts` by the gateway's own embedding model, float32 of shape (texts, dimensions); None where
-    `model` is not it, or an Ollama is there to be asked for its own.
+    """The vectors of `texts` by an embedding model of the gateway's own, float32 of shape (texts, dimensions); None
+    where `model` is none, or an Ollama is there to be asked for its own.
 
     Raises BadRequest for a width it does not have, and ModelError.
     """
-    embedder = app[EMBEDDER]
-    if behind(app) is not None and isinstance(embedder, OllamaEmbedder):
-        return None
-    if not same_model(model, embedder.space.model):
+    embedder = next((one for one in app[SPACES].embedders if same_model(model, one.space.model)), None)
+    if embedder is None or (behind(app) is not None and isinstance(embedder, OllamaEmbedder)):
         return None
     if width not in (None, embedder.space.dimensions):
         raise BadRequest(

@@ -42,12 +42,29 @@ class Backends:
 
     servers: Sequence[ChatServer]
     embedder: Embedder
+    settings: Settings
     notes: list[str] = field(default_factory=list)
 
     @property
     def chat(self) -> ChatModel:
         """The first server's chat model: whose name and kind are told."""
         return self.servers[0].chat
+
+    async def open_embedder(self, space: Space) -> Embedder:
+        """The model of another space than `embedder`'s, for the caller to close: of the same Ollama, or embedded.
+
+        Raises StartError where it is not installed here, or where this version makes its vectors in another way.
+        """
+        embedding = self.settings.embedding.model_copy(update={"model": space.model, "dimensions": space.dimensions})
+        embedder: Embedder
+        if space.model == E5_MODEL:
+            embedder = await E5Embedder.load(embedding)
+        else:
+            embedder = OllamaEmbedder(self.settings.ollama_address, embedding, self.settings.llm.keep_alive)
+        if embedder.space != space:
+            await embedder.close()
+            raise StartError(f"the vectors of {space.model} were made in another way ({space.recipe}) than now")
+        return embedder
 
     async def close(self) -> None:
         """Closes all of them."""
@@ -127,7 +144,7 @@ class _Choice:
                 opened.push_async_callback(server.chat.close)
             _write(self._file, _Kept(chat=servers[0].chat.kind, embedding=embedding))
             opened.pop_all()
-        return Backends(servers, embedder, self._notes)
+        return Backends(servers, embedder, self._settings, self._notes)
 
     async def _look(self, address: str) -> list[str] | None:
         llm, embedding = self._settings.llm.backend, self._settings.embedding.backend
@@ -180,7 +197,9 @@ class _Choice:
     async def _embedder(self, chosen: Chosen) -> Embedder:
         embedding = self._settings.embedding
         if chosen == "embedded":
-            if embedding.dimensions != E5_DIMENSIONS:
+            # Where the vectors that are there chose it, the width in the settings is another model's.
+            of_the_data = embedding.backend == "auto" and self._space is not None
+            if embedding.dimensions != E5_DIMENSIONS and not of_the_data:
                 raise SettingsError(
                     f"EMBEDDING_DIMENSIONS (embedding.dimensions) is {embedding.dimensions}; allowed with the embedded "
                     f"model {E5_MODEL}: {E5_DIMENSIONS}"

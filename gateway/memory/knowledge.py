@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.config import EmbeddingSettings
 from gateway.errors import BadRequest, ModelError, NotFound, StoreUnavailable
-from gateway.llm.embedding import Embedder, Vector
+from gateway.llm.embedding import Vector
 from gateway.memory import order
 from gateway.memory.expansion import Expansion
 from gateway.memory.fusion import CANDIDATES, Hit, by_words, fuse
 from gateway.memory.lines import numbered
+from gateway.memory.spaces import ServedSpace, Spaces
 from gateway.shapes import Scope
 from gateway.store import history, vectors
 from gateway.store import knowledge as rows
@@ -85,7 +86,8 @@ class SearchResult:
     A hit's score is a cosine on which the matched words add (`hybrid`), a cosine (`vector`), or a part of the greatest
     score that the question's words could give (`text`). `complete` is false where something that might belong here
     could not be looked at by meaning though it should: the question had no vector in time, or a row has none yet.
-    `next_expiry`: when the first of all that the scope sees ends. `took`: milliseconds of each step.
+    `next_expiry`: when the first of all that the scope sees ends. `took`: milliseconds of each step. `min_score`: the
+    cosine from which a text has to do with the question, for the model that was asked; 0 where none was.
     """
 
     hits: Sequence[Hit]
@@ -93,6 +95,15 @@ class SearchResult:
     complete: bool
     next_expiry: datetime | None
     took: Mapping[str, float]
+    min_score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Vectors of some texts, in their order, and the id of the space that they are of: the current one's as of then."""
+
+    space_id: int
+    vectors: Vector
 
 
 @dataclass(slots=True)
@@ -119,21 +130,20 @@ class KnowledgeBase:
     def __init__(
         self,
         database: Database,
-        embedder: Embedder,
+        spaces: Spaces,
         journal: Journal,
         epoch: EpochWatch,
         settings: EmbeddingSettings,
         wake_embedder: Callable[[], None],
     ) -> None:
         self._database = database
-        self._embedder = embedder
+        self._spaces = spaces
         self._journal = journal
         self._epoch = epoch
         self._settings = settings
         self._wake_embedder = wake_embedder
-        self._spaces: dict[int, int] = {}
-        # By household and member: the epoch, and what `_state` found in it.
-        self._states: OrderedDict[tuple[int, int | None], tuple[int, bool, datetime | None]] = OrderedDict()
+        # By household, member and space: the epoch, and what `_state` found in it.
+        self._states: OrderedDict[tuple[int, int | None, int], tuple[int, bool, datetime | None]] = OrderedDict()
         # Put before the model since it was last written down, by whose scope it was.
         self._recalled: dict[tuple[int, int | None], set[int]] = {}
 
@@ -153,19 +163,19 @@ class KnowledgeBase:
         new = replace(new, content=order.corrected(said)[0])
         away = hurry and self._epoch.current() is None
         patience = self._settings.query_seconds if hurry else ONE_DOCUMENT_SECONDS
-        vector = None if away else await self._vector_of_document(new.content, patience)
+        made = None if away else await self._vectors_of_documents([new.content], patience)
         # One for both ways: where PostgreSQL stored it and could not say so, the journal adds no second one.
         reference = f"mem_{secrets.token_hex(16)}"
         if not away and await self._settled():
             try:
                 async with self._database.scoped(scope) as connection:
-                    kept = await self._put_in_order(connection, scope, new, said, vector, reference)
+                    kept = await self._put_in_order(connection, new, said, made, reference)
                     entry = kept.entry
-                    await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
+                    await self._keep_vectors(connection, [(entry.id, entry.member_id, entry.content)], made)
             except StoreUnavailable as error:
                 LOG.warning("knowledge goes to the journal: %s", error.message)
             else:
-                await self._changed(vector is None)
+                await self._changed(made is None)
                 return kept
         self._journal.append(
             {
@@ -195,16 +205,15 @@ class KnowledgeBase:
     async def _put_in_order(
         self,
         connection: asyncpg.Connection,
-        scope: Scope,
         new: NewKnowledge,
         said: str,
-        vector: Vector | None,
+        made: _Made | None,
         reference: str,
     ) -> Kept:
         """Stores `new`, which was said in the words `said`, beside what it has to do with."""
         await history.lock(connection)
         same, superseded = None, []
-        for known, cosine in await self._near(connection, scope, new, vector):
+        for known, cosine in await _near(connection, new, made):
             match order.relation(known.content, said, cosine):
                 case "same":
                     same = same or known
@@ -229,30 +238,6 @@ class KnowledgeBase:
         await history.put_away(connection, gone, "superseded", replaced_by=entry.id)
         return Kept(entry, same is not None, gone)
 
-    async def _near(
-        self, connection: asyncpg.Connection, scope: Scope, new: NewKnowledge, vector: Vector | None
-    ) -> list[tuple[Knowledge, float | None]]:
-        """What `new` may have to do with, of the same owner and kind: with the same words, near in meaning (with its
-        cosine), or about the same subject."""
-        if new.kind == DOCUMENT_KIND:
-            return []
-        only = Filter(member=new.member_id, kind=new.kind)
-        found: dict[int, tuple[Knowledge, float | None]] = {}
-        if vector is not None:
-            space_id = await self._space(connection, scope)
-            near = await rows.nearest(connection, space_id=space_id, embedding=vector, limit=NEAR, only=only)
-            found |= {known.id: (known, cosine) for known, cosine in near}
-        stated = order.statement(new.content)
-        query = " ".join(stated.subject) if stated is not None else new.content
-        matched = [known for known, _ in await rows.matching(connection, query=query, limit=NEAR, only=only)]
-        for known in (*await history.same_words(connection, [new.content], new.member_id), *matched):
-            found.setdefault(known.id, (known, None))
-        return [
-            (known, cosine)
-            for known, cosine in found.values()
-            if known.member_id == new.member_id and known.kind == new.kind and known.document_id is None
-        ]
-
     async def search(
         self,
         scope: Scope,
@@ -265,12 +250,12 @@ class KnowledgeBase:
         """What the scope knows that is nearest to `query`, within `only`; by words if the question gets no vector."""
         asked = query if isinstance(query, Expansion) else Expansion(query, query)
         watch = _Watch()
-        vector = await self._vector_of_query(asked.meaning) if mode != "text" else None
+        space = (await self._spaces.in_use()).current
+        vector = await self._vector_of_query(space, asked.meaning) if mode != "text" else None
         watch.lap("embed")
         candidates = max(limit, CANDIDATES)
         async with self._database.scoped(scope) as connection:
-            space_id = await self._space(connection, scope)
-            missing, next_expiry = await self._state(connection, scope, space_id)
+            missing, next_expiry = await self._state(connection, scope, space.id)
             near: list[tuple[Knowledge, float]] = []
             matched: list[tuple[Knowledge, WordMatch]] = []
             cosines: dict[int, float] = {}
@@ -281,15 +266,15 @@ class KnowledgeBase:
                 )
                 watch.lap("text")
             if vector is not None:
-                near = await rows.nearest(connection, space_id=space_id, embedding=vector, limit=candidates, only=only)
+                near = await rows.nearest(connection, space_id=space.id, embedding=vector, limit=candidates, only=only)
                 seen = {entry.id for entry, _ in near}
                 if others := [entry.id for entry, _ in matched if entry.id not in seen]:
-                    cosines = await rows.cosines(connection, space_id=space_id, embedding=vector, ids=others)
+                    cosines = await rows.cosines(connection, space_id=space.id, embedding=vector, ids=others)
                 watch.lap("vector")
-        if vector is None:
+        if vector is None or space.embedder is None:
             return SearchResult(by_words(matched)[:limit], "text", mode == "text", next_expiry, watch.took)
         hits = fuse(near, matched, cosines)[:limit]
-        return SearchResult(hits, mode, not missing, next_expiry, watch.took)
+        return SearchResult(hits, mode, not missing, next_expiry, watch.took, space.embedder.min_score)
 
     async def suggest(self, scope: Scope, prefix: str, *, limit: int) -> list[tuple[str, int]]:
         """Completes the last word of `prefix` by words of the scope's knowledge (in lower case, without accents); each
@@ -323,14 +308,14 @@ class KnowledgeBase:
         """Changes the named fields of an entry, and its vector where the words change; what it was before is history.
         Raises NotFound."""
         content = changes.get("content")
-        vector = await self._vector_of_document(content) if content is not None else None
+        made = await self._vectors_of_documents([content], ONE_DOCUMENT_SECONDS) if content is not None else None
         await self._settled_or_away()
         async with self._database.scoped(scope) as connection:
             await history.keep_before(connection, entry_id, changes)
             entry = _found(await rows.update(connection, entry_id, **changes), entry_id)
-            await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
+            await self._keep_vectors(connection, [(entry.id, entry.member_id, entry.content)], made)
         # A row that changes hands loses its vector as well, whatever its words.
-        await self._changed(vector is None)
+        await self._changed(made is None)
         return entry
 
     async def delete(self, scope: Scope, entry_id: int) -> None:
@@ -456,9 +441,9 @@ class KnowledgeBase:
         self, scope: Scope, lines: Sequence[NewKnowledge], report: ImportReport, *, again: bool
     ) -> None:
         batch = _folded(lines)
-        embedded: Sequence[Vector | None] = [None] * len(batch)
+        made = None
         if report.added < IMPORT_EMBEDDED_AT_ONCE:
-            embedded = await self._vectors_of_documents([new.content for new in batch])
+            made = await self._vectors_of_documents([new.content for new in batch], self._settings.document_seconds)
         try:
             async with self._database.scoped(scope) as connection:
                 await history.lock(connection)
@@ -468,11 +453,11 @@ class KnowledgeBase:
                 ids = await rows.insert_many(connection, [batch[place] for place in fresh])
                 await self._keep_vectors(
                     connection,
-                    scope,
                     [
-                        (row, batch[place].member_id, embedded[place], batch[place].content)
+                        (row, batch[place].member_id, batch[place].content)
                         for row, place in zip(ids, fresh, strict=True)
                     ],
+                    _some(made, fresh),
                 )
         except StoreUnavailable as error:
             raise StoreUnavailable(
@@ -481,49 +466,49 @@ class KnowledgeBase:
         added = stored or len(ids)
         report.added += added
         report.merged += len(lines) - added
-        missing = sum(embedded[place] is None for place in fresh)
-        report.without_vector += missing
-        await self._changed(missing > 0)
+        report.without_vector += len(ids) if made is None else 0
+        await self._changed(made is None)
 
-    async def _vector_of_query(self, query: str) -> Vector | None:
+    async def _vector_of_query(self, space: ServedSpace, query: str) -> Vector | None:
+        if space.embedder is None:
+            return None
         try:
             async with asyncio.timeout(self._settings.query_seconds):
-                return await self._embedder.query(query)
+                return await space.embedder.query(query)
         except (ModelError, TimeoutError) as error:
             LOG.info("searching by words alone: %s", _why(error))
             return None
 
-    async def _vector_of_document(self, content: str, seconds: float = ONE_DOCUMENT_SECONDS) -> Vector | None:
-        return (await self._vectors_of_documents([content], seconds))[0]
-
-    async def _vectors_of_documents(
-        self, contents: Sequence[str], seconds: float | None = None
-    ) -> Sequence[Vector | None]:
-        bound = min(seconds or self._settings.document_seconds, self._settings.document_seconds)
+    async def _vectors_of_documents(self, contents: Sequence[str], seconds: float) -> _Made | None:
+        """Nobody waits for the vectors of a space that is being built: the one who builds it makes them."""
         try:
-            async with asyncio.timeout(bound):
-                return list(await self._embedder.documents(contents))
+            space = (await self._spaces.in_use()).current
+            if space.embedder is None:
+                return None
+            async with asyncio.timeout(min(seconds, self._settings.document_seconds)):
+                return _Made(space.id, await space.embedder.documents(contents))
+        except StoreUnavailable:
+            return None  # whoever stores what they are of finds out
         except (ModelError, TimeoutError) as error:
             LOG.info("stored without vectors for now: %s", _why(error))
-            return [None] * len(contents)
+            return None
 
     async def _keep_vectors(
-        self,
-        connection: asyncpg.Connection,
-        scope: Scope,
-        made: Sequence[tuple[int, int | None, Vector | None, str]],
+        self, connection: asyncpg.Connection, stored: Sequence[tuple[int, int | None, str]], made: _Made | None
     ) -> None:
-        kept = [(row, member, vector) for row, member, vector, _ in made if vector is not None]
-        if kept:
-            texts = [text for _, _, vector, text in made if vector is not None]
-            await vectors.upsert(connection, await self._space(connection, scope), VECTOR_KIND, kept, made_of=texts)
+        """Keeps what was `made` for rows, each (id, member_id, content); nothing where its space was dropped since."""
+        if made is None or not await vectors.still_there(connection, made.space_id):
+            return
+        kept = [(row, member, vector) for (row, member, _), vector in zip(stored, made.vectors, strict=True)]
+        texts = [content for _, _, content in stored]
+        await vectors.upsert(connection, made.space_id, VECTOR_KIND, kept, made_of=texts)
 
     async def _state(self, connection: asyncpg.Connection, scope: Scope, space_id: int) -> tuple[bool, datetime | None]:
         """Whether a row of the scope has no vector yet, and when the first of them expires.
 
         Both take a look at every row, and both move the epoch when they change: asked once an epoch.
         """
-        who = (scope.household_id, scope.member_id)
+        who = (scope.household_id, scope.member_id, space_id)
         epoch = self._epoch.current()
         known = self._states.get(who)
         if known is not None and known[0] == epoch and (known[2] is None or known[2] > datetime.now(UTC)):
@@ -536,13 +521,6 @@ class KnowledgeBase:
             if len(self._states) > STATES_KEPT:
                 self._states.popitem(last=False)
         return missing, next_expiry
-
-    async def _space(self, connection: asyncpg.Connection, scope: Scope) -> int:
-        space_id = self._spaces.get(scope.household_id)
-        if space_id is None:
-            space_id = await vectors.use_space(connection, self._embedder.space)
-            self._spaces[scope.household_id] = space_id
-        return space_id
 
     async def _settled(self) -> bool:
         """Whether every memory write before this one is stored; while they wait, later ones queue behind them."""
@@ -579,6 +557,30 @@ class _Watch:
 
 
 _Said = tuple[int | None, str, str]  # whose, its kind, the words
+
+
+async def _near(
+    connection: asyncpg.Connection, new: NewKnowledge, made: _Made | None
+) -> list[tuple[Knowledge, float | None]]:
+    """What `new` may have to do with, of the same owner and kind: with the same words, near in meaning (with its
+    cosine), or about the same subject."""
+    if new.kind == DOCUMENT_KIND:
+        return []
+    only = Filter(member=new.member_id, kind=new.kind)
+    found: dict[int, tuple[Knowledge, float | None]] = {}
+    if made is not None:
+        near = await rows.nearest(connection, space_id=made.space_id, embedding=made.vectors[0], limit=NEAR, only=only)
+        found |= {known.id: (known, cosine) for known, cosine in near}
+    stated = order.statement(new.content)
+    query = " ".join(stated.subject) if stated is not None else new.content
+    matched = [known for known, _ in await rows.matching(connection, query=query, limit=NEAR, only=only)]
+    for known in (*await history.same_words(connection, [new.content], new.member_id), *matched):
+        found.setdefault(known.id, (known, None))
+    return [
+        (known, cosine)
+        for known, cosine in found.values()
+        if known.member_id == new.member_id and known.kind == new.kind and known.document_id is None
+    ]
 
 
 async def _merge(connection: asyncpg.Connection, known: Knowledge, new: NewKnowledge) -> Knowledge:
@@ -628,6 +630,10 @@ async def _unknown(connection: asyncpg.Connection, batch: Sequence[NewKnowledge]
         elif _joined(entry, new) != _joined(entry, entry):
             await _merge(connection, entry, new)
     return fresh
+
+
+def _some(made: _Made | None, places: Sequence[int]) -> _Made | None:
+    return None if made is None else _Made(made.space_id, made.vectors[list(places)])
 
 
 def _why(error: ModelError | TimeoutError) -> str:

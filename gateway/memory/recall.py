@@ -80,16 +80,13 @@ class Recall:
         preferences: Preferences,
         past: Past,
         settings: RecallSettings,
-        min_score: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
-        """`min_score` is the cosine from which knowledge belongs to an utterance, where the settings leave it open;
-        `now` the time in the household's zone."""
+        """`now` tells the time in the household's zone."""
         self._knowledge = knowledge
         self._preferences = preferences
         self._past = past
         self._settings = settings
-        self._min_score = min_score
         self._now = now
 
     async def __call__(self, question: Question) -> Recalled:
@@ -139,12 +136,13 @@ class Recall:
             result = await self._knowledge.search(scope, expansion, limit=self._settings.candidates)
         except StoreUnavailable:
             return
+        min_score = result.min_score if self._settings.min_score is None else self._settings.min_score
         least = min((hit.score for hit in result.hits), default=0.0)
         most = max((hit.score for hit in result.hits), default=0.0)
         found.known = [
             Candidate(self._source(hit), (hit.score - least) / (most - least) if most > least else 1.0)
             for hit in result.hits
-            if self._belongs(hit)
+            if _belongs(hit, min_score)
         ]
         found.next_expiry = result.next_expiry
         if result.complete:
@@ -165,13 +163,6 @@ class Recall:
                 return
         found.missing.discard("past")
 
-    def _belongs(self, hit: Hit) -> bool:
-        """By its meaning where that could be measured: words that two texts share do not make them about one thing."""
-        if hit.cosine is not None:
-            least = self._settings.min_score
-            return hit.cosine >= (self._min_score() if least is None else least)
-        return hit.words is not None and hit.words.share >= MIN_WORDS
-
     def _source(self, hit: Hit) -> Source:
         entry = hit.entry
         kind = "document" if entry.document_id is not None else "knowledge"
@@ -180,6 +171,13 @@ class Recall:
 
     def _local(self, at: datetime) -> datetime:
         return at.astimezone(self._now().tzinfo)
+
+
+def _belongs(hit: Hit, min_score: float) -> bool:
+    """By its meaning where that could be measured: words that two texts share do not make them about one thing."""
+    if hit.cosine is not None:
+        return hit.cosine >= min_score
+    return hit.words is not None and hit.words.share >= MIN_WORDS
 
 
 def _within(sources: Sequence[Source], budget: int) -> list[Source]:

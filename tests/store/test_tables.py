@@ -229,16 +229,16 @@ async def test_rows_wait_for_their_vector(database: Database, member: Scope) -> 
             (one.id, "one", None),
             (two.id, "two", member.member_id),
         ]
-        assert await knowledge.count_without_vector(connection, space) == 2
+        assert (await vectors.progress(connection, space))[1] == 2
         rows = [(one.id, None, vector(1, 0, 0)), (two.id, member.member_id, vector(0, 1, 0))]
         assert await vectors.upsert(connection, space, "knowledge", rows) == 2
-        assert await knowledge.count_without_vector(connection, space) == 0
+        assert (await vectors.progress(connection, space))[1] == 0
         await knowledge.update(connection, one.id, tags=["x"])
-        assert await knowledge.count_without_vector(connection, space) == 0
+        assert (await vectors.progress(connection, space))[1] == 0
         await knowledge.update(connection, one.id, content="other words")
         assert [row[0] for row in await knowledge.without_vector(connection, space, 10)] == [one.id]
         await knowledge.update(connection, two.id, member_id=None)
-        assert await knowledge.count_without_vector(connection, space) == 2
+        assert (await vectors.progress(connection, space))[1] == 2
         await vectors.upsert(connection, space, "knowledge", [(one.id, None, vector(1, 0, 0))])
         await knowledge.delete(connection, one.id)
         assert await connection.fetchval("SELECT count(*) FROM vectors") == 0
