@@ -9,7 +9,7 @@ from gateway.memory.spans import DAY, Span
 from gateway.memory.things import CHANGES, Question
 from gateway.shapes import Source
 from gateway.store import measurements as rows
-from gateway.store.measurements import Known, Measured
+from gateway.store.measurements import Change, Known, Measured
 
 if TYPE_CHECKING:
     import asyncpg
@@ -74,13 +74,13 @@ class Answers:
         if before is None and not found:
             return None
         if not found and before is not None:
-            said = f"{before.state} all the time"
+            said = f"{_state(before)} all the time"
             return Source("event", before.id, f"{self._head(label, span)}: {said}", score, before.time)
-        said = ", ".join(f"{change.state} at {self._when(change.time, span)}" for change in found)
+        said = ", ".join(f"{_state(change)} at {self._when(change.time, span)}" for change in found)
         if len(found) == MOST_CHANGES:
             said = f"the last {MOST_CHANGES} changes: {said}"
         elif before is not None and before.time < found[0].time:
-            said = f"{before.state} at the beginning, {said}"
+            said = f"{_state(before)} at the beginning, {said}"
         return Source("event", found[-1].id, f"{self._head(label, span)}: {said}", score, found[-1].time)
 
     async def _last_change(self, known: Known, label: str, score: float) -> Source | None:
@@ -92,7 +92,7 @@ class Answers:
             found = await rows.last_change(self._connection, known.entity, states, None, self._now)
         if found is None:
             return None
-        said = f"{label}: last {self._asked.change or 'changed'} at {self._when(found.time)} (state: {found.state})"
+        said = f"{label}: last {self._asked.change or 'changed'} at {self._when(found.time)} (state: {_state(found)})"
         return Source("event", found.id, said, score, found.time)
 
     def _head(self, label: str, span: Span) -> str:
@@ -117,6 +117,11 @@ class Answers:
             return DAYS[moment.weekday()]
         year = "" if moment.year == self._now.year else f" {moment.year}"
         return f"{DAYS[moment.weekday()]} {moment.day} {MONTHS[moment.month - 1]}{year}"
+
+
+def _state(change: Change) -> str:
+    """In one line: a state may be any text."""
+    return " ".join(change.state.split())
 
 
 def _measured(found: Measured) -> str:

@@ -16,7 +16,7 @@ from gateway.memory.answers import Answers
 from gateway.memory.readings import SKIPPED, from_csv, from_json
 from gateway.memory.rounds import Rounds
 from gateway.memory.spans import Span, asks_about_past, past_span
-from gateway.memory.things import Question, label, nearness, question, thing
+from gateway.memory.things import Question, asks_for_words, label, nearness, question, thing
 from gateway.shapes import Scope, Source
 from gateway.store import measurements as rows
 from gateway.store.measurements import Bucket, Change, Kind, Known, Reading
@@ -144,7 +144,7 @@ class Measurements:
 
         `now` is aware, in the household's zone. `names` are what people call an entity, and its room, by its id.
         """
-        if not asks_about_past(utterance, language):
+        if asks_for_words(utterance) or not asks_about_past(utterance, language):
             return []
         span = past_span(utterance, language, now)
         asked = question(_without(utterance, span))
@@ -208,7 +208,7 @@ def _choose(asked: Question, known: Sequence[Known], names: Mapping[str, Sequenc
     """
     near: list[tuple[int, bool, Known]] = []
     for one in known:
-        what = thing(one.entity, one.unit, names.get(one.entity, ()))
+        what = thing(one.entity, one.unit, tuple(names.get(one.entity, ())))
         nearest = nearness(asked, what)
         if asked.quantity is not None:
             fits = one.kind == "measurement" and what.quantity == asked.quantity and (nearest or not asked.about)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.memory.spans import fold
 
@@ -95,6 +96,8 @@ CHANGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "moved": ("motion|mov|mouvement|boug|ruch|rusz", ("on", "detected")),
     "rang": ("ring|rang|rung|doorbell|sonn|dzwon", ("on", "pressed", "ring", "ringing")),
 }  # fmt: skip
+# "What did I say about the dishwasher?" asks for words, not for what it did.
+_SAYING = "say|said|tell|told|mention|dit|dire|raconte|parle|mowi|powiedz|wspomin"
 _DOMAINS_THAT_NAME_NOTHING = ("sensor", "binary_sensor", "input_boolean", "input_number", "input_select", "switch")
 _EXACT = frozenset(
     {"on", "off", "end", "four", "hot", "tv", "tele", "store", "plu", "moc", "vent", "temp", "cave", "gate", "living"}
@@ -110,6 +113,7 @@ def _words(begun: str) -> re.Pattern[str]:
 _NAMED_WORDS = {name: _words(begun) for name, begun in _NAMED.items()}
 _ASKED_WORDS = {name: _words(quantity.asked) for name, quantity in QUANTITIES.items()}
 _QUANTITY_WORDS = {name: _words(quantity.named) for name, quantity in QUANTITIES.items()}
+_SAYING_WORDS = _words(_SAYING)
 _CHANGE_WORDS = {name: _words(begun) for name, (begun, _) in CHANGES.items()}
 
 
@@ -132,6 +136,11 @@ class Thing:
     words: frozenset[str]
 
 
+def asks_for_words(text: str) -> bool:
+    """Whether it asks for what somebody said."""
+    return _SAYING_WORDS.search(fold(text)) is not None
+
+
 def question(text: str) -> Question:
     """What `text`, from which the words of its time are taken out, asks for."""
     folded = fold(text)
@@ -143,7 +152,8 @@ def question(text: str) -> Question:
     return Question(about, quantity, None if quantity else change, _plain(rest))
 
 
-def thing(entity: str, unit: str | None, names: Sequence[str]) -> Thing:
+@lru_cache(maxsize=2048)  # a house's, twice over: its entities are the same from question to question
+def thing(entity: str, unit: str | None, names: tuple[str, ...]) -> Thing:
     """What `sensor.bedroom_temperature` is, from its id, the unit it told, and what people call it and its room."""
     domain, _, own = entity.rpartition(".")
     parts = [own, *names] if domain in _DOMAINS_THAT_NAME_NOTHING else [domain, own, *names]
@@ -159,6 +169,7 @@ def thing(entity: str, unit: str | None, names: Sequence[str]) -> Thing:
 def label(entity: str, names: Sequence[str]) -> str:
     """How the entity is called: by its first name, else by its id's words."""
     own = names[0] if names else entity.rpartition(".")[2].replace("_", " ").strip() or entity
+    own = " ".join(own.split())
     return own[:1].upper() + own[1:]
 
 

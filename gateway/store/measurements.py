@@ -205,17 +205,23 @@ async def summary(connection: asyncpg.Connection, entity: str, since: datetime, 
     """The lowest, highest, last and mean of what was measured from `since` to `until`; None where nothing was."""
     row = await connection.fetchrow(
         """
-        WITH told AS (
+        WITH told AS MATERIALIZED (
             SELECT id, time, value, unit,
-                   extract(epoch FROM lead(time, 1, $3) OVER (ORDER BY time) - time)::double precision AS held
+                   date_part('epoch', lead(time, 1, $3) OVER (ORDER BY time) - time) AS held
             FROM measurements
             WHERE entity = $1 AND time >= $2 AND time < $3
+        ), total AS (
+            SELECT count(*) AS count, min(value) AS lowest, max(value) AS highest, max(time) AS last,
+                   coalesce(sum(value * held) / nullif(sum(held), 0), avg(value)) AS mean
+            FROM told
         )
-        SELECT (SELECT count(*) FROM told) AS count,
-               (SELECT row(id, time, value, unit) FROM told ORDER BY value, time LIMIT 1) AS lowest,
-               (SELECT row(id, time, value, unit) FROM told ORDER BY value DESC, time LIMIT 1) AS highest,
-               (SELECT row(id, time, value, unit) FROM told ORDER BY time DESC LIMIT 1) AS last,
-               (SELECT coalesce(sum(value * held) / nullif(sum(held), 0), avg(value)) FROM told) AS mean
+        SELECT count, mean,
+               (SELECT row(id, time, value, unit) FROM told
+                WHERE value = total.lowest ORDER BY time LIMIT 1) AS lowest,
+               (SELECT row(id, time, value, unit) FROM told
+                WHERE value = total.highest ORDER BY time LIMIT 1) AS highest,
+               (SELECT row(id, time, value, unit) FROM told WHERE time = total.last LIMIT 1) AS last
+        FROM total
         """,
         entity,
         since,
