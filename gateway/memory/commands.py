@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gateway.memory import order
 from gateway.shapes import Entity
 
 ALIAS_PREFIX = "entity_alias."
@@ -48,7 +49,15 @@ class Forget:
     language: str
 
 
-Command = Remember | CallIt | WhatDoYouKnow | Forget
+@dataclass(frozen=True, slots=True)
+class Correct:
+    """What is known may be wrong: `content` holds, where something known contradicts it."""
+
+    content: str
+    language: str
+
+
+Command = Correct | Remember | CallIt | WhatDoYouKnow | Forget
 
 _POLITE = {
     "en": r"(?:(?:please|hey|ok(?:ay)?|can you|could you|would you|will you|i want you to|i'd like you to)[, ]+)*",
@@ -149,6 +158,9 @@ def understand(utterance: str, language: str) -> Command | None:
                 and not _WHEN.search(called.casefold())
             ):
                 return CallIt(named, called, spoken)
+    content, corrects = order.corrected(text)
+    if corrects and not text.endswith("?"):
+        return Correct(content.strip().rstrip(".!").strip(), language if language in _LANGUAGES else "en")
     return None
 
 

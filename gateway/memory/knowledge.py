@@ -202,6 +202,18 @@ class KnowledgeBase:
             return "replaced"
         return "known" if kept.merged else "added"
 
+    async def correct(self, scope: Scope, content: str, source: str) -> bool:
+        """Keeps `content` where it contradicts something known, of the speaker's own or else of the shared memory, and
+        puts an end to that; whether it did. Raises StoreUnavailable."""
+        for owner in dict.fromkeys((scope.member_id, None)):
+            new = NewKnowledge(content, source=source, member_id=owner)
+            async with self._database.scoped(scope) as connection:
+                near = await self._near(connection, scope, new, None)
+            if any(order.relation(known.content, content) == "supersedes" for known, _ in near):
+                await self.keep(scope, new, hurry=True)
+                return True
+        return False
+
     async def _put_in_order(
         self,
         connection: asyncpg.Connection,

@@ -91,6 +91,9 @@ class Understanding:
                     return await self._remember(turn.scope, command)
                 case commands.CallIt() as command:
                     return await self._call(turn, command)
+                case commands.Correct() as command:
+                    if (act := await self._correct(turn.scope, command)) is not None:
+                        return act
                 case commands.Forget() as command:
                     return await self._ask_to_forget(turn.scope, conversation_id, command)
                 case commands.WhatDoYouKnow() as command:
@@ -124,6 +127,17 @@ class Understanding:
         except JournalFull:
             return self._said("memory.remember", command.language, "memory_full")
         return self._said("memory.remember", command.language, REMEMBERED[kept], content=command.content)
+
+    async def _correct(self, scope: Scope, command: commands.Correct) -> Act | None:
+        """None where nothing known is put right by that: then it is a sentence for the model."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                corrected = await self._knowledge.correct(scope, command.content, SOURCE)
+        except (StoreUnavailable, TimeoutError, JournalFull):
+            return None
+        if not corrected:
+            return None
+        return self._said("memory.correct", command.language, "remembered_instead", content=command.content)
 
     async def _call(self, turn: Turn, command: commands.CallIt) -> Act | None:
         value: dict[str, Any] = {"alias": command.alias, "name": command.name}

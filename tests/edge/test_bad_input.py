@@ -178,7 +178,8 @@ async def test_a_wrong_method_is_told_the_right_ones(client: Client, method: str
 
 
 async def test_a_bad_change_leaves_all_as_it_was(client: Client) -> None:
-    entry = await (await client.post("/memory/add", json={"content": "kept"})).json()
+    added = await (await client.post("/memory/add", json={"content": "kept"})).json()
+    entry = await (await client.get(f"/memory/{added['id']}")).json()
     for change in ({"content": None}, {"content": "new", "tags": None}, {"id": 7}, {"content": "x" * 8001}, {}):
         assert (await client.patch(f"/memory/{entry['id']}", json=change)).status == 400
     assert await (await client.get(f"/memory/{entry['id']}")).json() == entry

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.memory.commands import (
     CallIt,
+    Correct,
     Forget,
     Remember,
     WhatDoYouKnow,
@@ -83,6 +84,13 @@ def test_what_do_you_know(language: str, said: str) -> None:
 )
 def test_forget(language: str, said: str, topic: str) -> None:
     assert understand(said, language) == Forget(topic, language)
+
+
+def test_correct() -> None:
+    assert understand("No, Anna's birthday is in May.", "en") == Correct("Anna's birthday is in May", "en")
+    assert understand("nie, hasło to kot", "pl") == Correct("hasło to kot", "pl")
+    for text in ("no, that's wrong", "No, Anna's birthday is in May?", "no", "no, not the kitchen", "non merci"):
+        assert understand(text, "en") is None
 
 
 def test_yes_and_no_and_nothing_else() -> None:

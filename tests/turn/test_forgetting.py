@@ -110,3 +110,14 @@ async def test_a_new_fact_is_said_to_hold_from_now_on(house: House) -> None:
         == "I already know that: my office is the attic room."
     )
     assert await known(house) == ["my office is the attic room"]
+
+
+async def test_no_it_is_otherwise(house: House) -> None:
+    """A correction is kept where something known is put right by it; any other "no" is for the model."""
+    await say(house, "Remember that Anna's birthday is in June")
+    assert await say(house, "No, Anna's birthday is in May.") == "OK, from now on: Anna's birthday is in May."
+    assert await known(house) == ["Anna's birthday is in May"]
+    house.model.script(Answer("Oh."), Answer("I see."))
+    assert await say(house, "No, Ben's birthday is in July") == "Oh."
+    assert await say(house, "No, my lamp is green") == "I see."
+    assert await known(house) == ["Anna's birthday is in May"]
