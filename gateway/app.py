@@ -142,13 +142,18 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         late = LateEmbedder(database, backends.embedder, epoch, metrics, settings.embedding, household_id)
         await stack.enter_async_context(late)
-        knowledge = KnowledgeBase(database, backends.embedder, journal, epoch, settings.embedding, late.wake)
+        languages = Languages(settings.household.languages, data)
+        knowledge = KnowledgeBase(
+            database, backends.embedder, journal, epoch, settings.embedding, late.wake, languages.of_text
+        )
 
         async def documents_changed() -> None:
             await epoch.refresh()
             late.wake()
 
-        documents = Documents(database, settings.documents, data / "documents", household_id, documents_changed)
+        documents = Documents(
+            database, settings.documents, data / "documents", household_id, documents_changed, languages.of_text
+        )
         await stack.enter_async_context(documents)
         preferences = Preferences(database, journal, epoch)
         redis_url = settings.redis.url.get_secret_value()
@@ -171,7 +176,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             settings=settings,
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
-            languages=Languages(settings.household.languages, data),
+            languages=languages,
             understanding=Understanding(knowledge, preferences, home),
             cached=Cached(cache, epoch, settings.cache, time_zone),
             recall=Recall(knowledge, preferences, settings.recall, backends.embedder.min_score),

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from gateway.store.journal import Journal
 from gateway.store.pool import Database
 from gateway.training.export import Export
 from gateway.training.feedback import Feedback
+from gateway.turn.language import Languages
 from tests.scripted_model import ScriptedModel
 
 Client = TestClient[web.Request, web.Application]
@@ -119,6 +121,16 @@ class Household:
             yield client
 
 
+@cache
+def _languages() -> Languages:
+    return Languages(("en", "fr", "pl"))
+
+
+def language_of(text: str) -> str | None:
+    """What tells the language of what is kept."""
+    return _languages().of_text(text)
+
+
 @asynccontextmanager
 async def opened(
     address: Address, database: Database, scope: Scope, folder: Path, model: ScriptedModel
@@ -142,7 +154,9 @@ async def opened(
             await epoch.refresh()
             late.wake()
 
-        documents = Documents(database, DocumentSettings(), folder.parent / "documents", scope.household_id, changed)
+        documents = Documents(
+            database, DocumentSettings(), folder.parent / "documents", scope.household_id, changed, language_of
+        )
         await stack.enter_async_context(documents)
         cache = ResponseCache(database, epoch, settings.cache, metrics)
         await cache.start()
@@ -155,7 +169,7 @@ async def opened(
             model=model,
             metrics=metrics,
             late=late,
-            knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake),
+            knowledge=KnowledgeBase(database, embedder, journal, epoch, settings.embedding, late.wake, language_of),
             documents=documents,
             preferences=Preferences(database, journal, epoch),
             cache=cache,

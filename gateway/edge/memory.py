@@ -37,6 +37,7 @@ from gateway.store.knowledge import Filter, Knowledge, NewKnowledge
 LINE_TYPES = (JSON_LINES, "application/jsonl", "application/json", "text/plain", "application/octet-stream")
 
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="What sort of thing it is")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$", description="Its language, in two or three letters")]
 
 
 class Addition(Input):
@@ -46,6 +47,7 @@ class Addition(Input):
     kind: Kind = "fact"
     expires_at: Moment | None = None
     pinned: bool = False
+    language: Language | None = Field(default=None, description="Found by the gateway where it is not given")
     shared: bool = Field(
         default=False, description="With a member's token: for everyone in the household, not the member alone"
     )
@@ -60,6 +62,7 @@ class Addition(Input):
             member_id=None if self.shared else scope.member_id,
             expires_at=self.expires_at,
             pinned=self.pinned,
+            language=self.language,
         )
 
 
@@ -70,6 +73,7 @@ class Change(Changes):
     kind: Kind = "fact"
     expires_at: Moment | None = None
     pinned: bool = False
+    language: Language | None = None
 
 
 class Search(Input):
@@ -80,6 +84,7 @@ class Search(Input):
     member: QueryId | None = Field(default=None, description="Only what is this member's own, by id")
     since: Moment | None = Field(default=None, description="Only what was told then or later")
     until: Moment | None = Field(default=None, description="Only what was told before then")
+    document: QueryId | None = Field(default=None, description="Only passages of this document, by id")
     mode: Literal["hybrid", "vector", "text"] = Field(
         default="hybrid", description="By meaning and by words, by meaning alone, or by words alone"
     )
@@ -113,6 +118,7 @@ class Entry(Output):
     document_id: int | None = Field(default=None, description="The document that it is a passage of")
     page: int | None = None
     heading: str | None = Field(default=None, description="What it stands under in its document")
+    language: str | None = Field(default=None, description="Two or three letters; null: not known")
 
 
 class Leg(Output):
@@ -190,7 +196,7 @@ async def add(request: web.Request, addition: Addition) -> web.Response:
 
 async def search(request: web.Request, wanted: Search) -> web.Response:
     """Finds what is nearest to the question."""
-    only = Filter(tuple(wanted.tags), wanted.member, wanted.kind, wanted.since, wanted.until)
+    only = Filter(tuple(wanted.tags), wanted.member, wanted.kind, wanted.since, wanted.until, wanted.document)
     found = await request.app[KNOWLEDGE].search(
         request[SCOPE], wanted.query, limit=wanted.limit, mode=wanted.mode, only=only
     )
@@ -287,4 +293,5 @@ def _entry(entry: Knowledge) -> Entry:
         document_id=entry.document_id,
         page=entry.page,
         heading=entry.heading,
+        language=entry.language,
     )

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,13 +98,16 @@ class KnowledgeBase:
         epoch: EpochWatch,
         settings: EmbeddingSettings,
         wake_embedder: Callable[[], None],
+        language_of: Callable[[str], str | None],
     ) -> None:
+        """`language_of` tells the language of what is to be kept, or None; it may be called in another thread."""
         self._database = database
         self._embedder = embedder
         self._journal = journal
         self._epoch = epoch
         self._settings = settings
         self._wake_embedder = wake_embedder
+        self._language_of = language_of
         self._spaces: dict[int, int] = {}
         # By household and member: the epoch, and what `_state` found in it.
         self._states: OrderedDict[tuple[int, int | None], tuple[int, bool, datetime | None]] = OrderedDict()
@@ -115,6 +118,7 @@ class KnowledgeBase:
         With PostgreSQL away it goes to the journal; in a `hurry` (somebody has spoken, and waits) as soon as it has not
         answered for a second. Raises JournalFull where that is full too.
         """
+        new = self._in_its_language(new)
         away = hurry and self._epoch.current() is None
         patience = self._settings.query_seconds if hurry else ONE_DOCUMENT_SECONDS
         vector = None if away else await self._vector_of_document(new.content, patience)
@@ -133,6 +137,7 @@ class KnowledgeBase:
                         expires_at=new.expires_at,
                         pinned=new.pinned,
                         reference=reference,
+                        language=new.language,
                     )
                     await self._keep_vectors(connection, scope, [(entry.id, entry.member_id, vector, entry.content)])
             except StoreUnavailable as error:
@@ -152,6 +157,7 @@ class KnowledgeBase:
                 "kind_of": new.kind,
                 "pinned": new.pinned,
                 "expires_at": new.expires_at.isoformat() if new.expires_at else None,
+                "language": new.language,
             }
         )
         return Pending(reference)
@@ -231,8 +237,10 @@ class KnowledgeBase:
             return await rows.newest(connection, limit), await rows.count(connection)
 
     async def update(self, scope: Scope, entry_id: int, changes: Mapping[str, Any]) -> Knowledge:
-        """Changes the named fields of an entry, and its vector where the words change. Raises NotFound."""
+        """Changes the named fields of an entry, and its vector and language where the words change. Raises NotFound."""
         content = changes.get("content")
+        if content is not None and changes.get("language") is None:
+            changes = {**changes, "language": self._language_of(content)}
         vector = await self._vector_of_document(content) if content is not None else None
         await self._settled_or_away()
         async with self._database.scoped(scope) as connection:
@@ -282,6 +290,7 @@ class KnowledgeBase:
         return report
 
     async def _store_batch(self, scope: Scope, batch: Sequence[NewKnowledge], report: ImportReport) -> None:
+        batch = await asyncio.to_thread(lambda: [self._in_its_language(new) for new in batch])
         embedded: Sequence[Vector | None] = [None] * len(batch)
         if report.added < IMPORT_EMBEDDED_AT_ONCE:
             embedded = await self._vectors_of_documents([new.content for new in batch])
@@ -304,6 +313,9 @@ class KnowledgeBase:
         missing = sum(vector is None for vector in embedded)
         report.without_vector += missing
         await self._changed(missing > 0)
+
+    def _in_its_language(self, new: NewKnowledge) -> NewKnowledge:
+        return new if new.language else replace(new, language=self._language_of(new.content))
 
     async def _vector_of_query(self, query: str) -> Vector | None:
         try:

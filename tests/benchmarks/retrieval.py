@@ -42,7 +42,9 @@ from gateway.store import knowledge, setup, vectors
 from gateway.store.knowledge import NewKnowledge
 from gateway.store.pool import Database
 from gateway.store.server import EmbeddedServer
+from gateway.turn.language import Languages
 
+LANGUAGES = ("en", "es", "fr", "pl")  # of the household that is played
 SETS = ("cranfield", "xquad-en", "xquad-es", "xquad-across")
 DEPTH = 10
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -264,10 +266,13 @@ class Shelf:
 
     async def fill(self, texts: Sequence[str]) -> None:
         """Replaces what is there by these texts."""
+        language_of = Languages(LANGUAGES).of_text
         made = [await self._kept.passage(text) for text in texts] if self._kept else []
         async with self._database.scoped(self._scope) as connection:
             await connection.execute("DELETE FROM knowledge")
-            ids = await knowledge.insert_many(connection, [NewKnowledge(text) for text in texts])
+            ids = await knowledge.insert_many(
+                connection, [NewKnowledge(text, language=language_of(text)) for text in texts]
+            )
             self._space = await vectors.use_space(connection, E5Embedder.space)
             if made:
                 rows = [(row, None, vector) for row, vector in zip(ids, made, strict=True)]

@@ -18,7 +18,7 @@ from gateway.memory.documents import Documents
 from gateway.shapes import Scope
 from gateway.store.pool import Database
 from tests.house import House
-from tests.household import Client, Household, add_member
+from tests.household import Client, Household, add_member, language_of
 from tests.papers import pdf
 from tests.store.conftest import until
 
@@ -214,7 +214,9 @@ async def test_what_waits_is_read_by_the_next_run(
         calls.append(1)
 
     def documents() -> Documents:
-        return Documents(database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed)
+        return Documents(
+            database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed, language_of
+        )
 
     before = documents()  # its task is not started
     async with before.receive("a.txt") as incoming:
@@ -245,7 +247,7 @@ async def test_a_full_disk_is_not_the_documents_fault(
         pass
 
     documents = Documents(
-        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed
+        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed, language_of
     )
     async with documents.receive("a.txt") as incoming:
         await incoming.write(b"Some words. " * 10_000)
@@ -265,7 +267,7 @@ async def test_two_readers_do_not_read_the_same(household: Household, database: 
         pass
 
     documents = Documents(
-        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed
+        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed, language_of
     )
     async with documents.receive("a.txt") as incoming:
         await incoming.write(b"Once.")
