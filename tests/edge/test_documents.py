@@ -64,6 +64,10 @@ async def test_a_document_is_found_by_name_and_page(client: Client, household: H
     search = await (await client.get("/memory/search?query=dishwasher+filter&tags=kitchen")).json()
     assert search["results"][0]["source"] == "dishwasher.pdf, page 1"
     assert search["results"][0]["kind"] == "document"
+    for document, passages in ((given["id"], 1), (given["id"] + 1, 0)):
+        for mode in ("hybrid", "vector", "text"):
+            search = await (await client.get(f"/memory/search?query=filter&document={document}&mode={mode}")).json()
+            assert len(search["results"]) == passages
     listed = await (await client.get("/documents?folder=manuals&tags=kitchen&state=ready")).json()
     assert listed == {"documents": [ready], "next": None}
     assert (await (await client.get("/documents?folder=other")).json())["documents"] == []
