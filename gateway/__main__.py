@@ -201,6 +201,7 @@ async def _doctor(settings: Settings, _: argparse.Namespace) -> int:
 async def _ingest(settings: Settings, given: argparse.Namespace) -> int:
     from gateway.app import data_folder
     from gateway.memory.documents import Documents, files_below
+    from gateway.turn.language import Languages
 
     for path in given.paths:
         if not path.exists():
@@ -210,7 +211,8 @@ async def _ingest(settings: Settings, given: argparse.Namespace) -> int:
     if not files:
         print("There is no document that could be read.", file=sys.stderr)
         return 1
-    folder = data_folder(settings.data) / "documents"
+    data = data_folder(settings.data)
+    language_of = Languages(settings.household.languages, data).of_text
     async with household_database(settings) as address:
         household_id = await setup.prepare(settings, address)
         database = await Database.open(address, settings.postgres, Metrics())
@@ -220,7 +222,7 @@ async def _ingest(settings: Settings, given: argparse.Namespace) -> int:
                 print(f"{given.member} is no member; python -m gateway member list tells who is", file=sys.stderr)
                 return 1
             # A gateway that runs hears of what changed from the database.
-            documents = Documents(database, settings.documents, folder, household_id, _nothing)
+            documents = Documents(database, settings.documents, data / "documents", household_id, _nothing, language_of)
             return await _take_in(documents, scope, files, given.tag)
         finally:
             await database.close()

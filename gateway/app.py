@@ -152,13 +152,16 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         await stack.enter_async_context(late)
         indexes = VectorIndexes(database, address, household_id, settings.postgres.index_mb)
         await stack.enter_async_context(indexes)
-        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake)
+        languages = Languages(settings.household.languages, data)
+        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake, languages.of_text)
 
         async def documents_changed() -> None:
             await epoch.refresh()
             late.wake()
 
-        documents = Documents(database, settings.documents, data / "documents", household_id, documents_changed)
+        documents = Documents(
+            database, settings.documents, data / "documents", household_id, documents_changed, languages.of_text
+        )
         await stack.enter_async_context(documents)
         measurements = Measurements(
             database, settings.measurements, household_id, home_zone(settings.household.time_zone)
@@ -191,7 +194,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             settings=settings,
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
-            languages=Languages(settings.household.languages, data),
+            languages=languages,
             understanding=Understanding(knowledge, preferences, forgetting, home),
             cached=Cached(cache, epoch, settings.cache, time_zone),
             recall=Recall(

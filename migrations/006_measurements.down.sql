@@ -1,4 +1,4 @@
--- Takes back 005: what was measured and what changed go.
+-- Takes back 006: what was measured and what changed go.
 
 DROP FUNCTION prune_events(timestamptz, integer);
 DROP FUNCTION prune_measurements(timestamptz, integer);

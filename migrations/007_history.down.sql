@@ -1,4 +1,4 @@
--- Takes back 005: what was known before is gone for good.
+-- Takes back 007: what was known before is gone for good.
 
 DROP FUNCTION knowledge_with_words(text[], boolean, bigint, integer);
 DROP FUNCTION search_history(text[], boolean, integer);

@@ -1,4 +1,4 @@
--- Takes back 005: the indexes of the spaces go as well; every search is exact again.
+-- Takes back 008: the indexes of the spaces go as well; every search is exact again.
 
 DO $$
 DECLARE
@@ -12,7 +12,7 @@ BEGIN
 END
 $$;
 DROP FUNCTION vector_indexes(bigint),
-    nearest_knowledge(bigint, vector, integer, bigint, text[], bigint, text, timestamptz, timestamptz),
-    nearest_by_index(bigint, vector, integer, text[], bigint, text, timestamptz, timestamptz),
-    kept_knowledge(text[], bigint, text, timestamptz, timestamptz, bigint);
+    nearest_knowledge(bigint, vector, integer, bigint, text[], bigint, text, timestamptz, timestamptz, bigint),
+    nearest_by_index(bigint, vector, integer, text[], bigint, text, timestamptz, timestamptz, bigint),
+    kept_knowledge(text[], bigint, text, timestamptz, timestamptz, bigint, bigint);
 DROP INDEX knowledge_by_time, knowledge_by_kind, vectors_by_member;

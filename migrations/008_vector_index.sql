@@ -12,7 +12,8 @@ CREATE INDEX knowledge_by_time ON knowledge (household_id, created_at);
 
 -- The unexpired rows in the scope that the filters keep, `at_most` of them (null: all).
 CREATE FUNCTION kept_knowledge(
-    wanted_tags text[], only_member bigint, only_kind text, since timestamptz, until timestamptz, at_most bigint)
+    wanted_tags text[], only_member bigint, only_kind text, since timestamptz, until timestamptz, only_document bigint,
+    at_most bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 -- A plan for these very filters: which index keeps few is another one each time.
@@ -27,6 +28,7 @@ BEGIN
           AND (only_kind IS NULL OR k.kind = only_kind)
           AND (since IS NULL OR k.created_at >= since)
           AND (until IS NULL OR k.created_at < until)
+          AND (only_document IS NULL OR k.document_id = only_document)
         LIMIT at_most);
 END
 $$;
@@ -35,7 +37,8 @@ $$;
 -- the question: the index gives up after as many tuples as are set here.
 CREATE FUNCTION nearest_by_index(
     space bigint, question vector, at_most integer,
-    wanted_tags text[], only_member bigint, only_kind text, since timestamptz, until timestamptz)
+    wanted_tags text[], only_member bigint, only_kind text, since timestamptz, until timestamptz,
+    only_document bigint)
 RETURNS TABLE (id bigint, distance double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = public, pg_temp SET jit = off
@@ -60,12 +63,13 @@ BEGIN
               AND ($5 IS NULL OR k.kind = $5)
               AND ($6 IS NULL OR k.created_at >= $6)
               AND ($7 IS NULL OR k.created_at < $7)
+              AND ($8 IS NULL OR k.document_id = $8)
             ORDER BY v.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s)
             LIMIT greatest(100, 2 * $2)) AS near
         ORDER BY near.distance, near.ref_id DESC
         LIMIT $2
         $query$, space, vector_dims(question))
-        USING question, at_most, wanted_tags, only_member, only_kind, since, until;
+        USING question, at_most, wanted_tags, only_member, only_kind, since, until, only_document;
 END
 $$;
 
@@ -77,13 +81,14 @@ $$;
 CREATE FUNCTION nearest_knowledge(
     space bigint, question vector, at_most integer, exact_to bigint,
     wanted_tags text[] DEFAULT '{}', only_member bigint DEFAULT NULL, only_kind text DEFAULT NULL,
-    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, only_document bigint DEFAULT NULL)
 RETURNS TABLE (id bigint, distance double precision)
 -- Said to be few, so that who asks looks each of them up.
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 50
 SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 DECLARE
-    filtered CONSTANT boolean := wanted_tags <> '{}' OR only_kind IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL;
+    filtered CONSTANT boolean := wanted_tags <> '{}' OR only_kind IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL
+        OR only_document IS NOT NULL;
     indexed CONSTANT boolean := EXISTS (
         SELECT FROM pg_index i WHERE i.indexrelid = to_regclass(format('public.vectors_near_%s', space)) AND i.indisvalid);
     kept bigint[];
@@ -93,7 +98,8 @@ DECLARE
 BEGIN
     IF filtered THEN
         kept := kept_knowledge(
-            wanted_tags, only_member, only_kind, since, until, CASE WHEN indexed THEN exact_to + 1 END);
+            wanted_tags, only_member, only_kind, since, until, only_document,
+            CASE WHEN indexed THEN exact_to + 1 END);
         few := cardinality(kept) <= exact_to;
     ELSE
         few := exact_to >= (
@@ -104,13 +110,14 @@ BEGIN
 
     IF indexed AND NOT few THEN
         SELECT array_agg(n.id), array_agg(n.distance) INTO ids, distances
-        FROM nearest_by_index(space, question, at_most, wanted_tags, only_member, only_kind, since, until) AS n;
+        FROM nearest_by_index(
+            space, question, at_most, wanted_tags, only_member, only_kind, since, until, only_document) AS n;
         IF cardinality(ids) >= at_most THEN
             RETURN QUERY SELECT * FROM unnest(ids, distances);
             RETURN;
         END IF;
         IF filtered THEN
-            kept := kept_knowledge(wanted_tags, only_member, only_kind, since, until, NULL);
+            kept := kept_knowledge(wanted_tags, only_member, only_kind, since, until, only_document, NULL);
         END IF;
     END IF;
 
@@ -167,10 +174,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 
 REVOKE EXECUTE ON FUNCTION
-    kept_knowledge(text[], bigint, text, timestamptz, timestamptz, bigint),
-    nearest_by_index(bigint, vector, integer, text[], bigint, text, timestamptz, timestamptz),
-    nearest_knowledge(bigint, vector, integer, bigint, text[], bigint, text, timestamptz, timestamptz),
+    kept_knowledge(text[], bigint, text, timestamptz, timestamptz, bigint, bigint),
+    nearest_by_index(bigint, vector, integer, text[], bigint, text, timestamptz, timestamptz, bigint),
+    nearest_knowledge(bigint, vector, integer, bigint, text[], bigint, text, timestamptz, timestamptz, bigint),
     vector_indexes(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    nearest_knowledge(bigint, vector, integer, bigint, text[], bigint, text, timestamptz, timestamptz),
+    nearest_knowledge(bigint, vector, integer, bigint, text[], bigint, text, timestamptz, timestamptz, bigint),
     vector_indexes(bigint) TO ai_gateway;

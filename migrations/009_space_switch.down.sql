@@ -1,4 +1,4 @@
--- Takes back 005: spaces are current or not, and every vector moves the epoch.
+-- Takes back 009: spaces are current or not, and every vector moves the epoch.
 
 DROP TRIGGER epoch_insert ON vectors;
 DROP TRIGGER epoch_update ON vectors;

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,6 +39,7 @@ from gateway.store.journal import Journal
 from gateway.store.pool import Database
 from gateway.training.export import Export
 from gateway.training.feedback import Feedback
+from gateway.turn.language import Languages
 from tests.scripted_model import ScriptedModel
 
 Client = TestClient[web.Request, web.Application]
@@ -132,6 +134,16 @@ async def no_other(space: Space) -> Embedder:
     raise StartError(f"{space.model} is not to be opened here")
 
 
+@cache
+def _languages() -> Languages:
+    return Languages(("en", "fr", "pl"))
+
+
+def language_of(text: str) -> str | None:
+    """What tells the language of what is kept."""
+    return _languages().of_text(text)
+
+
 @asynccontextmanager
 async def opened(
     address: Address, database: Database, scope: Scope, folder: Path, model: ScriptedModel
@@ -158,7 +170,9 @@ async def opened(
             await epoch.refresh()
             late.wake()
 
-        documents = Documents(database, DocumentSettings(), folder.parent / "documents", scope.household_id, changed)
+        documents = Documents(
+            database, DocumentSettings(), folder.parent / "documents", scope.household_id, changed, language_of
+        )
         await stack.enter_async_context(documents)
         cache = ResponseCache(database, epoch, settings.cache, metrics)
         await cache.start()
@@ -167,7 +181,7 @@ async def opened(
         async def end_answers(scope: Scope) -> int:
             return await cache.clear(scope, everything=True)
 
-        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake)
+        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake, language_of)
         yield Household(
             scope=scope,
             database=database,

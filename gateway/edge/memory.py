@@ -44,6 +44,7 @@ FORGOTTEN_TEXTS = 100  # shown of each place
 LINE_TYPES = (JSON_LINES, "application/jsonl", "application/json", "text/plain", "application/octet-stream")
 
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="What sort of thing it is")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$", description="Its language, in two or three letters")]
 
 
 class Addition(Input):
@@ -53,6 +54,7 @@ class Addition(Input):
     kind: Kind = "fact"
     expires_at: Moment | None = None
     pinned: bool = False
+    language: Language | None = Field(default=None, description="Found by the gateway where it is not given")
     shared: bool = Field(
         default=False, description="With a member's token: for everyone in the household, not the member alone"
     )
@@ -67,6 +69,7 @@ class Addition(Input):
             member_id=None if self.shared else scope.member_id,
             expires_at=self.expires_at,
             pinned=self.pinned,
+            language=self.language,
         )
 
 
@@ -105,6 +108,7 @@ class Change(Changes):
     kind: Kind = "fact"
     expires_at: Moment | None = None
     pinned: bool = False
+    language: Language | None = None
 
 
 class Search(Input):
@@ -115,6 +119,7 @@ class Search(Input):
     member: QueryId | None = Field(default=None, description="Only what is this member's own, by id")
     since: Moment | None = Field(default=None, description="Only what was told then or later")
     until: Moment | None = Field(default=None, description="Only what was told before then")
+    document: QueryId | None = Field(default=None, description="Only passages of this document, by id")
     mode: Literal["hybrid", "vector", "text"] = Field(
         default="hybrid", description="By meaning and by words, by meaning alone, or by words alone"
     )
@@ -148,6 +153,7 @@ class Entry(Output):
     document_id: int | None = Field(default=None, description="The document that it is a passage of")
     page: int | None = None
     heading: str | None = Field(default=None, description="What it stands under in its document")
+    language: str | None = Field(default=None, description="Two or three letters; null: not known")
 
 
 class Kept(Entry):
@@ -295,7 +301,7 @@ async def search(request: web.Request, wanted: Search) -> web.Response:
     """Finds what is nearest to the question."""
     called, _ = things((), await request.app[PREFERENCES].visible(request[SCOPE]))
     asked = expand(wanted.query, things=called)
-    only = Filter(tuple(wanted.tags), wanted.member, wanted.kind, wanted.since, wanted.until)
+    only = Filter(tuple(wanted.tags), wanted.member, wanted.kind, wanted.since, wanted.until, wanted.document)
     found = await request.app[KNOWLEDGE].search(request[SCOPE], asked, limit=wanted.limit, mode=wanted.mode, only=only)
     hits = [
         Hit(
@@ -463,4 +469,5 @@ def _entry(entry: Knowledge) -> Entry:
         document_id=entry.document_id,
         page=entry.page,
         heading=entry.heading,
+        language=entry.language,
     )

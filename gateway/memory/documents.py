@@ -108,14 +108,17 @@ class Documents(Rounds):
         folder: Path,
         household_id: int,
         changed: Callable[[], Awaitable[None]],
+        language_of: Callable[[str], str | None],
     ) -> None:
-        """`folder` holds files until they are read; `changed` is awaited when what is known has changed."""
+        """`folder` holds files until they are read; `changed` is awaited when what is known has changed; `language_of`
+        tells a passage's language, or None, and is called in another thread."""
         super().__init__("documents", self._round)
         self._database = database
         self._settings = settings
         self._folder = folder
         self._household = Scope(household_id)
         self._changed = changed
+        self._language_of = language_of
         self._tidied = False
 
     @asynccontextmanager
@@ -374,11 +377,15 @@ class Documents(Rounds):
                 return
             lines = islice(out, said["passages"])
             first = 1
-            while passages := await asyncio.to_thread(_some, lines):
+            while passages := await asyncio.to_thread(self._some, lines):
                 await rows.add_passages(connection, taken, passages, first=first)
                 first += len(passages)
         LOG.info("document %d is read: %d passages", document.id, said["passages"])
         await self._changed()
+
+    def _some(self, lines: Iterator[bytes]) -> list[tuple[Passage, str | None]]:
+        passages = [Passage(*json.loads(line)) for line in islice(lines, BATCH)]
+        return [(passage, self._language_of(passage.content)) for passage in passages]
 
     async def _fail(self, scope: Scope, document: Document, reason: str) -> None:
         LOG.info("document %d %s", document.id, reason)
@@ -405,10 +412,6 @@ def files_below(path: Path) -> list[tuple[Path, str | None]]:
         and reader_of(file.name) is not None
         and not any(part.startswith(".") for part in file.relative_to(top).parts)
     ]
-
-
-def _some(lines: Iterator[bytes]) -> list[Passage]:
-    return [Passage(*json.loads(line)) for line in islice(lines, BATCH)]
 
 
 def _last(out: IO[bytes]) -> dict[str, Any]:

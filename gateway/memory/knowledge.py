@@ -135,13 +135,16 @@ class KnowledgeBase:
         epoch: EpochWatch,
         settings: EmbeddingSettings,
         wake_embedder: Callable[[], None],
+        language_of: Callable[[str], str | None],
     ) -> None:
+        """`language_of` tells the language of what is to be kept, or None; it may be called in another thread."""
         self._database = database
         self._spaces = spaces
         self._journal = journal
         self._epoch = epoch
         self._settings = settings
         self._wake_embedder = wake_embedder
+        self._language_of = language_of
         # By household, member and space: the epoch, and what `_state` found in it.
         self._states: OrderedDict[tuple[int, int | None, int], tuple[int, bool, datetime | None]] = OrderedDict()
         # Put before the model since it was last written down, by whose scope it was.
@@ -160,7 +163,7 @@ class KnowledgeBase:
         and waits) as soon as it has not answered for a second. Raises JournalFull where that is full too.
         """
         said = new.content
-        new = replace(new, content=order.corrected(said)[0])
+        new = self._in_its_language(replace(new, content=order.corrected(said)[0]))
         away = hurry and self._epoch.current() is None
         patience = self._settings.query_seconds if hurry else ONE_DOCUMENT_SECONDS
         made = None if away else await self._vectors_of_documents([new.content], patience)
@@ -189,6 +192,7 @@ class KnowledgeBase:
                 "kind_of": new.kind,
                 "pinned": new.pinned,
                 "expires_at": new.expires_at.isoformat() if new.expires_at else None,
+                "language": new.language,
             }
         )
         return Pending(reference)
@@ -208,7 +212,7 @@ class KnowledgeBase:
         for owner in dict.fromkeys((scope.member_id, None)):
             new = NewKnowledge(content, source=source, member_id=owner)
             async with self._database.scoped(scope) as connection:
-                near = await self._near(connection, scope, new, None)
+                near = await _near(connection, new, None)
             if any(order.relation(known.content, content) == "supersedes" for known, _ in near):
                 await self.keep(scope, new, hurry=True)
                 return True
@@ -243,6 +247,7 @@ class KnowledgeBase:
                 expires_at=new.expires_at,
                 pinned=pinned,
                 reference=reference,
+                language=new.language,
             )
         else:
             entry = await _merge(connection, same, replace(new, pinned=pinned))
@@ -317,9 +322,11 @@ class KnowledgeBase:
             return await rows.newest(connection, limit), await rows.count(connection)
 
     async def update(self, scope: Scope, entry_id: int, changes: Mapping[str, Any]) -> Knowledge:
-        """Changes the named fields of an entry, and its vector where the words change; what it was before is history.
-        Raises NotFound."""
+        """Changes the named fields of an entry, and its vector and language where the words change; what it was before
+        is history. Raises NotFound."""
         content = changes.get("content")
+        if content is not None and changes.get("language") is None:
+            changes = {**changes, "language": self._language_of(content)}
         made = await self._vectors_of_documents([content], ONE_DOCUMENT_SECONDS) if content is not None else None
         await self._settled_or_away()
         async with self._database.scoped(scope) as connection:
@@ -452,7 +459,7 @@ class KnowledgeBase:
     async def _store_batch(
         self, scope: Scope, lines: Sequence[NewKnowledge], report: ImportReport, *, again: bool
     ) -> None:
-        batch = _folded(lines)
+        batch = await asyncio.to_thread(lambda: [self._in_its_language(new) for new in _folded(lines)])
         made = None
         if report.added < IMPORT_EMBEDDED_AT_ONCE:
             made = await self._vectors_of_documents([new.content for new in batch], self._settings.document_seconds)
@@ -480,6 +487,9 @@ class KnowledgeBase:
         report.merged += len(lines) - added
         report.without_vector += len(ids) if made is None else 0
         await self._changed(made is None)
+
+    def _in_its_language(self, new: NewKnowledge) -> NewKnowledge:
+        return new if new.language else replace(new, language=self._language_of(new.content))
 
     async def _vector_of_query(self, space: ServedSpace, query: str) -> Vector | None:
         if space.embedder is None:

@@ -290,16 +290,18 @@ async def take_over(
 
 
 async def add_passages(
-    connection: asyncpg.Connection, document: Document, passages: Sequence[Passage], *, first: int
+    connection: asyncpg.Connection, document: Document, passages: Sequence[tuple[Passage, str | None]], *, first: int
 ) -> None:
-    """Adds passages in one statement; `first` is the number of the first one in its document."""
+    """Adds passages, each with its language, in one statement; `first` is the number of the first in its document."""
     await connection.execute(
         """
-        INSERT INTO knowledge (content, source, tags, kind, member_id, document_id, page, heading, reference)
+        INSERT INTO knowledge (content, source, tags, kind, member_id, document_id, page, heading, language,
+                               reference)
         SELECT content, CASE WHEN page IS NULL THEN $2 ELSE $2 || ', page ' || page END, $3, 'document', $4, $1, page,
-               heading, format('doc_%s_%s_%s', $1::bigint, $5::integer, $6::integer + place - 1)
-        FROM ROWS FROM (jsonb_to_recordset($7) AS (content text, page integer, heading text))
-            WITH ORDINALITY AS given (content, page, heading, place)
+               heading, language, format('doc_%s_%s_%s', $1::bigint, $5::integer, $6::integer + place - 1)
+        FROM ROWS FROM (jsonb_to_recordset($7) AS (
+            content text, page integer, heading text, language text))
+            WITH ORDINALITY AS given (content, page, heading, language, place)
         ORDER BY place
         """,
         document.id,
@@ -308,7 +310,7 @@ async def add_passages(
         document.member_id,
         document.version,
         first,
-        [asdict(passage) for passage in passages],
+        [asdict(passage) | {"language": language} for passage, language in passages],
     )
 
 

@@ -622,7 +622,7 @@ async def write(connection: asyncpg.Connection, records: Sequence[Record]) -> No
         {"kind": "feedback", "household_id", "member_id", "turn_id", "score", "comment"?}
         {"kind": "correction", "household_id", "member_id", "turn_id", "by"}   turn `by` said that `turn_id` was wrong
         {"kind": "knowledge", "household_id", "member_id", "reference", "content", "source"?, "tags"?, "kind_of"?,
-         "pinned"?, "expires_at"?}
+         "pinned"?, "expires_at"?, "language"?}
         {"kind": "preference", "household_id", "member_id", "key", "value", "category"?}
 
     Times are ISO 8601. An `assistant` of null is a turn without an answer. `shared` true writes memory that the whole
@@ -656,6 +656,7 @@ async def write(connection: asyncpg.Connection, records: Sequence[Record]) -> No
                         expires_at=_time(record.get("expires_at")),
                         pinned=bool(record.get("pinned")),
                         reference=record["reference"],
+                        language=record.get("language"),
                     )
             case "preference":
                 for record in group:

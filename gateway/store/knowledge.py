@@ -10,13 +10,16 @@ from typing import Any
 import asyncpg
 import numpy as np
 
-CHANGEABLE = frozenset({"content", "source", "tags", "kind", "member_id", "confidence", "pinned", "expires_at"})
+CHANGEABLE = frozenset(
+    {"content", "language", "source", "tags", "kind", "member_id", "confidence", "pinned", "expires_at"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """One thing known. `member_id` None: shared by the household. `confidence` is 0 to 1. A document's passage has its
-    `document_id`, and where there are such its `page` and the `heading` above it."""
+    `document_id`, and where there are such its `page` and the `heading` above it. `language` is a two- or three-letter
+    code, None where it is not known."""
 
     id: int
     content: str
@@ -32,6 +35,7 @@ class Knowledge:
     document_id: int | None = None
     page: int | None = None
     heading: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,20 @@ class NewKnowledge:
     expires_at: datetime | None = None
     pinned: bool = False
     reference: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What a search keeps to: what has every one of `tags`, is `member`'s own, is of this kind, was told at `since` or
-    after, and before `until`."""
+    after, and before `until`, and is a passage of this document (its id)."""
 
     tags: Sequence[str] = ()
     member: int | None = None
     kind: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    document: int | None = None
 
 
 EVERYTHING = Filter()
@@ -85,21 +91,22 @@ async def insert(
     expires_at: datetime | None = None,
     pinned: bool = False,
     reference: str | None = None,
+    language: str | None = None,
 ) -> Knowledge:
     """Adds one and returns it; where `reference` is there already, returns that one unchanged."""
     row = await connection.fetchrow(
         """
         WITH added AS (
-            INSERT INTO knowledge (content, source, tags, kind, member_id, expires_at, pinned, reference)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            INSERT INTO knowledge (content, source, tags, kind, member_id, expires_at, pinned, reference, language)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             ON CONFLICT (household_id, reference) DO NOTHING
             RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at,
-                  updated_at, document_id, page, heading
+                  updated_at, document_id, page, heading, language
         )
         SELECT * FROM added
         UNION ALL
         SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
-               document_id, page, heading
+               document_id, page, heading, language
         FROM knowledge WHERE reference = $8
         LIMIT 1
         """,
@@ -111,6 +118,7 @@ async def insert(
         expires_at,
         pinned,
         reference,
+        language,
     )
     return Knowledge(**row)
 
@@ -122,11 +130,11 @@ async def insert_many(connection: asyncpg.Connection, rows: Sequence[NewKnowledg
     """
     added = await connection.fetch(
         """
-        INSERT INTO knowledge (content, source, tags, kind, member_id, expires_at, pinned, reference)
-        SELECT content, source, tags, kind, member_id, expires_at, pinned, reference
+        INSERT INTO knowledge (content, source, tags, kind, member_id, expires_at, pinned, reference, language)
+        SELECT content, source, tags, kind, member_id, expires_at, pinned, reference, language
         FROM ROWS FROM (jsonb_to_recordset($1) AS (
             content text, source text, tags text[], kind text, member_id bigint, expires_at timestamptz,
-            pinned boolean, reference text)) WITH ORDINALITY
+            pinned boolean, reference text, language text)) WITH ORDINALITY
         ORDER BY ordinality
         ON CONFLICT (household_id, reference) DO NOTHING
         RETURNING id
@@ -151,7 +159,7 @@ async def get(connection: asyncpg.Connection, row_id: int) -> Knowledge | None:
     row = await connection.fetchrow(
         """
         SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
-               document_id, page, heading
+               document_id, page, heading, language
         FROM knowledge WHERE id = $1
         """,
         row_id,
@@ -168,13 +176,13 @@ async def update(connection: asyncpg.Connection, row_id: int, **changes: Any) ->
     row = await connection.fetchrow(
         """
         UPDATE knowledge
-        SET (content, source, tags, kind, member_id, confidence, pinned, expires_at) = (
-            SELECT changed.content, changed.source, changed.tags, changed.kind, changed.member_id,
+        SET (content, language, source, tags, kind, member_id, confidence, pinned, expires_at) = (
+            SELECT changed.content, changed.language, changed.source, changed.tags, changed.kind, changed.member_id,
                    changed.confidence, changed.pinned, changed.expires_at
             FROM jsonb_populate_record(knowledge, $2) AS changed)
         WHERE id = $1
         RETURNING id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at,
-                  updated_at, document_id, page, heading
+                  updated_at, document_id, page, heading, language
         """,
         row_id,
         changes,
@@ -199,7 +207,7 @@ async def page(
     rows = await connection.fetch(
         """
         SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
-               document_id, page, heading
+               document_id, page, heading, language
         FROM knowledge
         WHERE id > $1 AND tags @> $3 AND ($4::bigint IS NULL OR member_id = $4)
         ORDER BY id LIMIT $2
@@ -217,7 +225,7 @@ async def newest(connection: asyncpg.Connection, limit: int) -> list[Knowledge]:
     rows = await connection.fetch(
         """
         SELECT id, content, source, tags, kind, member_id, confidence, pinned, expires_at, created_at, updated_at,
-               document_id, page, heading
+               document_id, page, heading, language
         FROM knowledge
         WHERE document_id IS NULL AND (expires_at IS NULL OR expires_at > now())
         ORDER BY id DESC LIMIT $1
@@ -243,8 +251,9 @@ async def nearest(
     rows = await connection.fetch(
         """
         SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
-               k.created_at, k.updated_at, k.document_id, k.page, k.heading, 1 - near.distance AS score
-        FROM nearest_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9) AS near JOIN knowledge k ON k.id = near.id
+               k.created_at, k.updated_at, k.document_id, k.page, k.heading, k.language,
+               1 - near.distance AS score
+        FROM nearest_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS near JOIN knowledge k ON k.id = near.id
         ORDER BY near.distance, k.id DESC
         """,
         space_id,
@@ -256,6 +265,7 @@ async def nearest(
         only.kind,
         only.since,
         only.until,
+        only.document,
     )
     return [_scored(row) for row in rows]
 
@@ -279,12 +289,14 @@ async def cosines(
 async def matching(
     connection: asyncpg.Connection, *, query: str, also: Sequence[str] = (), limit: int, only: Filter = EVERYTHING
 ) -> list[tuple[Knowledge, WordMatch]]:
-    """The unexpired ones that have words of `query`, or words much like them; best first, ranked as BM25 does."""
+    """The unexpired ones that have words of `query`, or words much like them; best first, ranked as BM25 does. Words of
+    `also` count where they are, and are not missed where they are not."""
     rows = await connection.fetch(
         """
         SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
-               k.created_at, k.updated_at, k.document_id, k.page, k.heading, found.score, found.strength, found.share
-        FROM search_knowledge($1, $2, $3, $4, $5, $6, $7) AS found JOIN knowledge k ON k.id = found.id
+               k.created_at, k.updated_at, k.document_id, k.page, k.heading, k.language,
+               found.score, found.strength, found.share
+        FROM search_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9) AS found JOIN knowledge k ON k.id = found.id
         ORDER BY found.score DESC, k.id DESC
         """,
         query,
@@ -294,6 +306,8 @@ async def matching(
         only.kind,
         only.since,
         only.until,
+        only.document,
+        " ".join(also),
     )
     found = []
     for row in rows:

@@ -52,7 +52,9 @@ from gateway.store import knowledge, members, setup, vectors
 from gateway.store.knowledge import NewKnowledge
 from gateway.store.pool import Database
 from gateway.store.server import EmbeddedServer
+from gateway.turn.language import Languages
 
+LANGUAGES = ("en", "es", "fr", "pl")  # of the household that is played
 SETS = ("cranfield", "xquad-en", "xquad-es", "xquad-across", "household")
 HOUSEHOLD = Path(__file__).parent / "household"
 MEMBERS = ("marta", "julien", "hania")
@@ -365,6 +367,7 @@ class Shelf:
 
     async def fill(self, tested: Collection) -> None:
         """Replaces what is there by the set's texts, each its owner's."""
+        language_of = Languages(LANGUAGES).of_text
         self._places = {}
         held: defaultdict[str, list[int]] = defaultdict(list)
         for place in range(len(tested.texts)):
@@ -376,7 +379,7 @@ class Shelf:
             texts = [tested.texts[place] for place in held[owner]]
             made = [await self._kept.passage(text) for text in texts] if self._kept else []
             async with self._database.scoped(scope) as connection:
-                rows = [NewKnowledge(text, member_id=scope.member_id) for text in texts]
+                rows = [NewKnowledge(text, member_id=scope.member_id, language=language_of(text)) for text in texts]
                 ids = await knowledge.insert_many(connection, rows)
                 self._space = await vectors.use_space(connection, E5Embedder.space)
                 if made:

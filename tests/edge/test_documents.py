@@ -18,7 +18,7 @@ from gateway.memory.documents import Documents
 from gateway.shapes import Scope
 from gateway.store.pool import Database
 from tests.house import House
-from tests.household import Client, Household, add_member
+from tests.household import Client, Household, add_member, language_of
 from tests.papers import pdf
 from tests.store.conftest import until
 
@@ -64,6 +64,10 @@ async def test_a_document_is_found_by_name_and_page(client: Client, household: H
     search = await (await client.get("/memory/search?query=dishwasher+filter&tags=kitchen")).json()
     assert search["results"][0]["source"] == "dishwasher.pdf, page 1"
     assert search["results"][0]["kind"] == "document"
+    for document, passages in ((given["id"], 1), (given["id"] + 1, 0)):
+        for mode in ("hybrid", "vector", "text"):
+            search = await (await client.get(f"/memory/search?query=filter&document={document}&mode={mode}")).json()
+            assert len(search["results"]) == passages
     listed = await (await client.get("/documents?folder=manuals&tags=kitchen&state=ready")).json()
     assert listed == {"documents": [ready], "next": None}
     assert (await (await client.get("/documents?folder=other")).json())["documents"] == []
@@ -323,7 +327,9 @@ async def test_what_waits_is_read_by_the_next_run(
         calls.append(1)
 
     def documents() -> Documents:
-        return Documents(database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed)
+        return Documents(
+            database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed, language_of
+        )
 
     before = documents()  # its task is not started
     async with before.receive("a.txt") as incoming:
@@ -354,7 +360,7 @@ async def test_a_full_disk_is_not_the_documents_fault(
         pass
 
     documents = Documents(
-        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed
+        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed, language_of
     )
     async with documents.receive("a.txt") as incoming:
         await incoming.write(b"Some words. " * 10_000)
@@ -374,7 +380,7 @@ async def test_two_readers_do_not_read_the_same(household: Household, database: 
         pass
 
     documents = Documents(
-        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed
+        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed, language_of
     )
     async with documents.receive("a.txt") as incoming:
         await incoming.write(b"Once.")

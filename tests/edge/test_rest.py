@@ -49,6 +49,34 @@ async def test_knowledge_is_kept_found_corrected_and_forgotten(client: Client) -
     assert (await client.get(f"/memory/{entry['id']}")).status == 404
 
 
+async def test_an_entry_has_its_language(client: Client) -> None:
+    async def added(**entry: str) -> dict[str, Any]:
+        answer = await client.post("/memory/add", json=entry)
+        assert answer.status == 201
+        return await answer.json()
+
+    entry = await added(content="Anna is allergic to nuts")
+    assert entry["language"] == "en"
+    assert (await added(content="Netflix"))["language"] is None
+    assert (await added(content="Netflix and so on", language="fr"))["language"] == "fr"
+    assert (await client.post("/memory/add", json={"content": "x", "language": "English"})).status == 400
+
+    url = f"/memory/{entry['id']}"
+    changed = await client.patch(url, json={"content": "Anna est allergique aux noix"})
+    assert (await changed.json())["language"] == "fr"
+    changed = await client.patch(url, json={"content": "Anna jest uczulona na orzechy", "language": "pl"})
+    assert (await changed.json())["language"] == "pl"
+    changed = await client.patch(url, json={"pinned": True})
+    assert (await changed.json())["language"] == "pl"
+
+    lines = b'{"content": "Grandma buries the dahlias in October"}\n{"content": "Babcia", "language": "pl"}\n'
+    await client.post("/memory/import", data=lines, headers={"Content-Type": "application/x-ndjson"})
+    found = await (await client.get("/memory/search?query=burying&mode=text")).json()
+    assert [(hit["content"], hit["language"]) for hit in found["results"]] == [
+        ("Grandma buries the dahlias in October", "en")
+    ]
+
+
 async def test_a_listing_goes_on_where_the_page_before_ended(client: Client) -> None:
     for number in range(5):
         await client.post("/memory/add", json={"content": f"fact {number}"})

@@ -23,7 +23,7 @@ async def add(connection: asyncpg.Connection, content: bytes = b"a" * 32, **more
 async def read(connection: asyncpg.Connection, document: Document, passages: list[Passage] = PASSAGES) -> bool:
     taken = await documents.take_over(connection, document.id, document.version, pages=20, passages=len(passages))
     if taken:
-        await documents.add_passages(connection, document, passages, first=1)
+        await documents.add_passages(connection, document, [(passage, "en") for passage in passages], first=1)
     return taken
 
 

@@ -64,5 +64,21 @@ def test_a_household_of_one_language_speaks_it() -> None:
     assert Languages(("pl",)).of(TURN, (), ()) == "pl"
 
 
+@pytest.mark.parametrize(
+    "text,language",
+    [
+        ("Anna is allergic to nuts", "en"),
+        ("Les poubelles sortent le mardi", "fr"),
+        ("Śmieci we wtorek", "pl"),
+        ("Netflix", None),
+        ("pizza Hawaii", None),
+        ("1234", None),
+    ],
+)
+def test_of_a_text_that_is_kept_only_where_it_is_sure(languages: Languages, text: str, language: str | None) -> None:
+    assert languages.of_text(text) == language
+    assert Languages(("fr",)).of_text(text) == "fr"
+
+
 def test_where_the_table_cannot_be_kept_it_stays_in_memory(tmp_path: Path) -> None:
     assert Languages(("en", "fr"), tmp_path / "missing").of(TURN, (), ()) == "en"
