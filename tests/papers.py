@@ -31,7 +31,22 @@ def pdf(pages: Sequence[str], headings: Sequence[tuple[str, int]] = (), password
         )
         kids.append(b"%d 0 R" % len(objects))
     objects[1] = b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(kids), b" ".join(kids))
-    out = io.BytesIO(b"")
+    made = pdf_of(objects)
+    if not headings and not password:
+        return made
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(made))
+    for title, page in headings:
+        writer.add_outline_item(title=title, page_number=page - 1)
+    if password:
+        writer.encrypt(password, algorithm="RC4-128")
+    again = io.BytesIO()
+    writer.write(again)
+    return again.getvalue()
+
+
+def pdf_of(objects: Sequence[bytes], trailer: bytes = b"") -> bytes:
+    """A PDF of these objects, numbered from 1, the first one its catalogue; `trailer` is more for its trailer."""
+    out = io.BytesIO()
     out.write(b"%PDF-1.4\n")
     places = []
     for number, body in enumerate(objects, start=1):
@@ -40,17 +55,8 @@ def pdf(pages: Sequence[str], headings: Sequence[tuple[str, int]] = (), password
     table = out.tell()
     out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
     out.writelines(b"%010d 00000 n \n" % place for place in places)
-    out.write(b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, table))
-    if not headings and not password:
-        return out.getvalue()
-    writer = pypdf.PdfWriter(clone_from=out)
-    for title, page in headings:
-        writer.add_outline_item(title=title, page_number=page - 1)
-    if password:
-        writer.encrypt(password, algorithm="RC4-128")
-    again = io.BytesIO()
-    writer.write(again)
-    return again.getvalue()
+    out.write(b"trailer << /Size %d /Root 1 0 R %s>>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, trailer, table))
+    return out.getvalue()
 
 
 def docx(body: str, **more: bytes) -> bytes:

@@ -131,7 +131,9 @@ def _pdf(file: BinaryIO, limits: Limits) -> Iterator[Block]:
                 yield Block(paragraph, number, headings.get(number, ""))
         if not found:
             raise UnreadableError("holds no text, only pictures of pages; run a text recognition (OCR) over it first")
-    except (DependencyError, FileNotDecryptedError) as error:
+    except DependencyError as error:  # what decrypts AES is not among what the gateway needs, even where all may read
+        raise UnreadableError("is encrypted with AES; save it without encryption and try again") from error
+    except FileNotDecryptedError as error:
         raise UnreadableError("is encrypted; save it without a password and try again") from error
     except LimitReachedError as error:
         raise UnreadableError("unpacks to more than is allowed") from error
@@ -254,6 +256,8 @@ class _Html(HTMLParser):
     def close(self) -> None:
         super().close()
         self._end_row()
+        if self._tables:
+            self._structure.end_table()
         self._flush()
 
     def _end_cell(self) -> None:

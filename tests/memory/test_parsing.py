@@ -6,15 +6,17 @@ import io
 import itertools
 import json
 import zipfile
+import zlib
 from typing import Any
 
+import pypdf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.memory.chunking import Block, clean, passages, sentences
 from gateway.memory.parsing import Limits, UnreadableError, parse
-from tests.papers import WORD, docx, paragraph, pdf
+from tests.papers import WORD, docx, paragraph, pdf, pdf_of
 
 LIMITS = Limits(size=500, overlap=50, max_pages=100, seconds=30, megabytes=512)
 HEADED = "<w:tr><w:tc><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:tc></w:tr>"
@@ -126,19 +128,83 @@ def test_text_may_have_pages() -> None:
     assert found == [["One.\nTwo.\nThree.", 1, None]]
 
 
-def bomb() -> bytes:
+def bomb(name: str = "word/document.xml") -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("word/document.xml", "w") as part:
-        for _ in range(80):
-            part.write(b" " * 1024 * 1024)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        if name != "word/document.xml":
+            archive.writestr("word/document.xml", f"<w:document {WORD}>{paragraph('Fine.')}</w:document>")
+        with archive.open(name, "w") as part:
+            for _ in range(80):
+                part.write(b" " * 1024 * 1024)
     return out.getvalue()
 
 
-def typed() -> bytes:
+def typed(entities: str, name: str = "word/document.xml") -> bytes:
+    """A Word document one part of which declares entities, and makes use of `a`."""
+    parts = {"word/document.xml": f"<w:document {WORD}>{paragraph('Fine.')}</w:document>"}
+    parts[name] = f'<?xml version="1.0"?><!DOCTYPE x [{entities}]><w:document {WORD}>{paragraph("&a;")}</w:document>'
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("word/document.xml", f'<!DOCTYPE x [<!ENTITY a "b">]><w:document {WORD}>&a;</w:document>')
+        for part, text in parts.items():
+            archive.writestr(part, text)
     return out.getvalue()
+
+
+LAUGHS = (
+    '<!ENTITY l0 "lol">' + "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(12)) + '<!ENTITY a "&l12;">'
+)
+
+
+def page_of(content: bytes, *more: bytes, resources: bytes = b"") -> bytes:
+    """A PDF of one page with this content; `more` objects are numbered from 5."""
+    return pdf_of(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R >>",
+            b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font "
+            b"<< /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> %s >> >>" % resources,
+            content,
+            *more,
+        ]
+    )
+
+
+def packed(data: bytes, times: int = 1) -> bytes:
+    for _ in range(times):
+        data = zlib.compress(data, 9)
+    filters = b" ".join([b"/FlateDecode"] * times)
+    return b"<< /Length %d /Filter [%s] >>\nstream\n%s\nendstream" % (len(data), filters, data)
+
+
+def endless_forms(depth: int = 30) -> bytes:
+    """Each form draws the next one twice."""
+    forms = [
+        b"<< /Type /XObject /Subtype /Form /Length 11 /Resources << /XObject << /X %d 0 R >> >> >>\nstream\n"
+        b"/X Do /X Do\nendstream" % (number + 6)
+        for number in range(depth)
+    ]
+    last = b"<< /Type /XObject /Subtype /Form /Length 1 >>\nstream\n \nendstream"
+    drawn = b"<< /Length 5 >>\nstream\n/X Do\nendstream"
+    return page_of(drawn, *forms, last, resources=b"/XObject << /X 5 0 R >>")
+
+
+def page_tree(levels: int) -> bytes:
+    """Pages within pages; the last are those of the first."""
+    nodes = [b"<< /Type /Pages /Count 1 /Kids [%d 0 R] >>" % (number + 3) for number in range(levels)]
+    return pdf_of([b"<< /Type /Catalog /Pages 2 0 R >>", *nodes, b"<< /Type /Pages /Count 1 /Kids [2 0 R] >>"])
+
+
+def aes_256() -> bytes:
+    """Says that it is encrypted, as whatever makes PDFs says it today."""
+    encryption = (
+        b"<< /Filter /Standard /V 5 /R 6 /Length 256 /P -4 /U <%s> /O <%s> /UE <%s> /OE <%s> /Perms <%s> "
+        b"/CF << /StdCF << /CFM /AESV3 /AuthEvent /DocOpen /Length 32 >> >> /StmF /StdCF /StrF /StdCF >>"
+        % (b"00" * 48, b"00" * 48, b"00" * 32, b"00" * 32, b"00" * 16)
+    )
+    return pdf_of(
+        [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Count 0 /Kids [] >>", encryption],
+        b"/Encrypt 3 0 R /ID [<00> <00>] ",
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,13 +215,26 @@ def typed() -> bytes:
         ("a.pdf", pdf(["Hello there."])[:200], "no whole PDF"),
         ("a.pdf", pdf(["Hello."], password="secret"), "encrypted"),
         ("a.pdf", pdf(["", " "]), "only pictures"),
-        ("a.pdf", pdf(["x"] * 101), "has 101 pages"),
+        ("a.pdf", pdf(["x"] * 10_000), "has 10000 pages"),
         ("a.docx", b"PK hello", "no whole Word document"),
         ("a.docx", docx("x")[:300], "no whole Word document"),
         ("a.docx", docx("<w:p>" * 300 + "</w:p>" * 300), "nested too deeply"),
         ("a.docx", docx("<w:p>"), "no whole Word document"),
         ("a.docx", bomb(), "unpacks to more"),
-        ("a.docx", typed(), "document type"),
+        ("a.docx", bomb("word/styles.xml"), "unpacks to more"),
+        ("a.docx", docx("<w:tbl><w:tr><w:tc>" * 100), "nested too deeply"),
+        ("a.docx", docx(paragraph("A page.", before="<w:lastRenderedPageBreak/>") * 10_000), "more than 100 pages"),
+        ("a.docx", typed('<!ENTITY a "b">'), "document type"),
+        ("a.docx", typed(LAUGHS), "document type"),
+        ("a.docx", typed(LAUGHS, "word/styles.xml"), "document type"),
+        ("a.docx", typed('<!ENTITY a SYSTEM "file:///etc/passwd">'), "document type"),
+        ("a.docx", docx(paragraph("&a;")), "no whole Word document"),
+        ("a.pdf", page_of(packed(bytes(200_000_000))), "unpacks to more"),
+        ("a.pdf", page_of(packed(bytes(200_000_000), times=2)), "unpacks to more"),
+        ("a.pdf", endless_forms(), "only pictures"),
+        ("a.pdf", page_tree(1), "no whole PDF"),
+        ("a.pdf", page_tree(5000), "unpacks to more"),
+        ("a.pdf", aes_256(), "encrypted with AES"),
         ("a.txt", b" \n\n ", "no text"),
         ("a.txt", b"\x89PNG\x00\x00", "no text"),
         ("a.txt", b"a\f" * 200, "has 201 pages"),
@@ -169,7 +248,33 @@ def test_what_cannot_be_read_says_why(name: str, data: bytes, reason: str) -> No
         read(name, data)
 
 
+def test_a_pdf_that_all_may_read_is_read_though_it_is_encrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many a manual may be read and not be changed: its password is empty for who reads it."""
+
+    def encrypted(algorithm: str) -> bytes:
+        writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf(["Hello there."])))
+        writer.encrypt("", "the maker's", algorithm=algorithm)
+        out = io.BytesIO()
+        writer.write(out)
+        return out.getvalue()
+
+    for algorithm in ("RC4-40", "RC4-128"):
+        assert read("a.pdf", encrypted(algorithm))[1] == [["Hello there.", 1, None]]
+    # What would encrypt it is not there either, and that it is garbage shows only once it is decrypted.
+    monkeypatch.setattr("pypdf._encryption.CryptAES.encrypt", lambda self, data: data)
+    with pytest.raises(UnreadableError, match="encrypted with AES; save it without encryption"):
+        read("a.pdf", encrypted("AES-128"))
+
+
+def test_entities_of_a_page_are_not_expanded() -> None:
+    page = f"<!DOCTYPE html [{LAUGHS}]><html><body><p>Hello &a; there</p></body></html>"
+    _, found = read("a.xhtml", page.encode())
+    assert len(found) < 10
+    assert any("Hello &a; there" in content for content, _, _ in found)
+
+
 def test_deep_markup_is_only_text() -> None:
+    assert read("a.html", b"<table><tr><td>" * 20_000 + b"deep")[1] == [["deep", None, None]]
     assert read("a.html", b"<div>" * 50_000 + b"deep")[1] == [["deep", None, None]]
     with pytest.raises(UnreadableError, match="no text"):
         read("a.md", b"> " * 5_000 + b"deep")
