@@ -36,6 +36,7 @@ from gateway.errors import ModelUnavailable
 from gateway.llm.embedding import E5Embedder, Vector
 from gateway.memory.documents import Documents
 from gateway.memory.knowledge import KnowledgeBase
+from gateway.memory.spaces import Spaces
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
 from gateway.store import setup
@@ -43,6 +44,8 @@ from gateway.store.epoch import EpochWatch
 from gateway.store.journal import Journal
 from gateway.store.pool import Database, register_codecs
 from gateway.store.server import EmbeddedServer
+from gateway.turn.language import Languages
+from tests.household import no_other
 from tests.papers import pdf
 
 SEED = 7
@@ -124,9 +127,15 @@ async def own_parts() -> AsyncIterator[Parts]:
             owner = await server.address.connect()
             stack.push_async_callback(owner.close)
             await register_codecs(owner)
-            knowledge = KnowledgeBase(database, NoEmbedder(), journal, epoch, EmbeddingSettings(), lambda: None)
+            spaces = Spaces(database, epoch, scope.household_id, NoEmbedder(), no_other)
+            await spaces.start()
+            stack.push_async_callback(spaces.close)
+            language_of = Languages(Settings().household.languages).of_text
+            knowledge = KnowledgeBase(database, spaces, journal, epoch, EmbeddingSettings(), lambda: None, language_of)
             # Its task is not started: the benchmark reads what it hands in.
-            documents = Documents(database, DocumentSettings(), folder / "documents", scope.household_id, epoch.refresh)
+            documents = Documents(
+                database, DocumentSettings(), folder / "documents", scope.household_id, epoch.refresh, language_of
+            )
             yield Parts(scope, owner, knowledge, documents)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -38,6 +38,7 @@ from pgvector import Vector
 from gateway.config import EmbeddingSettings, PostgresSettings, Settings
 from gateway.memory.indexing import VectorIndexes
 from gateway.memory.knowledge import KnowledgeBase, Mode
+from gateway.memory.spaces import Spaces
 from gateway.metrics import Metrics
 from gateway.shapes import Scope, Space
 from gateway.store import setup, vectors
@@ -47,6 +48,7 @@ from gateway.store.journal import Journal
 from gateway.store.knowledge import EVERYTHING, Filter
 from gateway.store.pool import Database, register_codecs
 from gateway.store.server import EmbeddedServer
+from tests.household import no_other
 
 SIZES = (10_000, 100_000)
 PARTS = ("indexes", "search")
@@ -367,7 +369,10 @@ async def filled(folder: Path, size: int, index_mb: int) -> AsyncIterator[Filled
         few = await fill(address, household, space, made)
         print(f"\n{size:,} entries with their vectors, stored in {time.perf_counter() - begun:.0f} s", flush=True)
         asked = made.questions(QUESTIONS)
-        base = KnowledgeBase(database, Given(asked), journal, epoch, EmbeddingSettings(), lambda: None)
+        spaces = Spaces(database, epoch, household, Given(asked), no_other)
+        await spaces.start()
+        stack.push_async_callback(spaces.close)
+        base = KnowledgeBase(database, spaces, journal, epoch, EmbeddingSettings(), lambda: None, lambda _: None)
         indexes = VectorIndexes(database, address, household, index_mb)
         yield Filled(address, base, indexes, scope, Scope(household, few, "Few"), asked)
 
