@@ -29,6 +29,7 @@ from gateway.errors import StartError, StoreUnavailable
 from gateway.home.intents import Commands
 from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
+from gateway.memory.backgrounds import Backgrounds
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.fading import Fading
@@ -152,8 +153,12 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         await stack.enter_async_context(late)
         indexes = VectorIndexes(database, address, household_id, settings.postgres.index_mb)
         await stack.enter_async_context(indexes)
+        backgrounds = Backgrounds(database, spaces, epoch)
+        await stack.enter_async_context(backgrounds)
         languages = Languages(settings.household.languages, data)
-        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake, languages.of_text)
+        knowledge = KnowledgeBase(
+            database, spaces, backgrounds, journal, epoch, settings.embedding, late.wake, languages.of_text
+        )
 
         async def documents_changed() -> None:
             await epoch.refresh()

@@ -23,6 +23,7 @@ from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.middleware import middlewares
 from gateway.errors import ModelUnavailable, StartError
 from gateway.llm.embedding import Embedder, OllamaEmbedder
+from gateway.memory.backgrounds import Backgrounds
 from gateway.memory.documents import Documents
 from gateway.memory.embedder import LateEmbedder
 from gateway.memory.forgetting import Forgetting
@@ -181,7 +182,11 @@ async def opened(
         async def end_answers(scope: Scope) -> int:
             return await cache.clear(scope, everything=True)
 
-        knowledge = KnowledgeBase(database, spaces, journal, epoch, settings.embedding, late.wake, language_of)
+        backgrounds = Backgrounds(database, spaces, epoch)
+        await stack.enter_async_context(backgrounds)
+        knowledge = KnowledgeBase(
+            database, spaces, backgrounds, journal, epoch, settings.embedding, late.wake, language_of
+        )
         yield Household(
             scope=scope,
             database=database,

@@ -228,13 +228,18 @@ class Explanation(Output):
     vector: Leg | None = Field(description="By its meaning, among the nearest; the score is the cosine")
     text: Leg | None = Field(description="By its words; the score is BM25's")
     cosine: float | None = Field(description="Also of an entry that only its words found; null: there is no vector")
+    likeness: float | None = Field(
+        description="The cosine without what all entries, all of a language and all questions have in common; null: "
+        "there is no vector, or too little memory to learn that from"
+    )
     share: float | None = Field(description="The part of the question's words, by their weight, that the entry has")
 
 
 class Hit(Entry):
     score: float = Field(
         description="In mode hybrid the cosine and, for the words, up to 0.15 more; in mode vector the cosine; in mode "
-        "text the part of the greatest score that the question's words could give"
+        "text the part of the greatest score that the question's words could give. Where the memory is in several "
+        "languages, likeness stands in the cosine's place"
     )
     explanation: Explanation | None = Field(default=None, description="With explain=true")
 
@@ -449,6 +454,7 @@ def _explained(hit: Match) -> Explanation:
         if hit.text_rank is None or hit.words is None
         else Leg(rank=hit.text_rank, score=round(hit.words.bm25, 6)),
         cosine=None if hit.cosine is None else round(hit.cosine, 6),
+        likeness=None if hit.likeness is None else round(hit.likeness, 6),
         share=None if hit.words is None else round(hit.words.share, 6),
     )
 

@@ -15,8 +15,9 @@ WORD_WEIGHT = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An entry found. `cosine` is None where it has no vector (or nobody asked), `words` where it has none of the
-    question's; the ranks count from 1 within a leg and are None where that leg did not find it."""
+    """An entry found. `cosine` is None where it has no vector (or nobody asked), and so is `likeness` (see
+    `gateway.memory.threshold`), also while that is not learned; `words` where it has none of the question's. The ranks
+    count from 1 within a leg and are None where that leg did not find it."""
 
     entry: Knowledge
     score: float
@@ -24,6 +25,7 @@ class Hit:
     words: WordMatch | None = None
     vector_rank: int | None = None
     text_rank: int | None = None
+    likeness: float | None = None
 
 
 def fuse(
@@ -35,9 +37,10 @@ def fuse(
 ) -> list[Hit]:
     """One list of what the legs found, best first.
 
-    The score is the cosine, plus `weight` times the part of the question's greatest BM25 score that the entry has. So
-    words count by how sure they are: where question and entry are in two languages they share next to nothing, and the
-    order is that of the cosines. Ranks say nothing of that, and fusing them drags the better leg down.
+    The score is the cosine (or the likeness: whatever stands in `near` and `cosines`), plus `weight` times the part of
+    the question's greatest BM25 score that the entry has. So words count by how sure they are: where question and entry
+    are in two languages they share next to nothing, and the order is that of the cosines. Ranks say nothing of that,
+    and fusing them drags the better leg down.
 
     `cosines` are those of `matched`. An entry that has no vector yet is judged as if its meaning matched as its words
     do, between the least and the greatest cosine found.

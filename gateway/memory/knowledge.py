@@ -13,14 +13,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from gateway.config import EmbeddingSettings
 from gateway.errors import BadRequest, ModelError, NotFound, StoreUnavailable
 from gateway.llm.embedding import Vector
 from gateway.memory import order
+from gateway.memory.backgrounds import Backgrounds
 from gateway.memory.expansion import Expansion
 from gateway.memory.fusion import CANDIDATES, Hit, by_words, fuse
 from gateway.memory.lines import numbered
 from gateway.memory.spaces import ServedSpace, Spaces
+from gateway.memory.threshold import Background
 from gateway.shapes import Scope
 from gateway.store import history, vectors
 from gateway.store import knowledge as rows
@@ -84,10 +88,12 @@ class SearchResult:
     or by both (`hybrid`).
 
     A hit's score is a cosine on which the matched words add (`hybrid`), a cosine (`vector`), or a part of the greatest
-    score that the question's words could give (`text`). `complete` is false where something that might belong here
+    score that the question's words could give (`text`); where the memory is in several languages, likeness stands in
+    the cosine's place (see `gateway.memory.threshold`). `complete` is false where something that might belong here
     could not be looked at by meaning though it should: the question had no vector in time, or a row has none yet.
     `next_expiry`: when the first of all that the scope sees ends. `took`: milliseconds of each step. `min_score`: the
-    cosine from which a text has to do with the question, for the model that was asked; 0 where none was.
+    cosine from which a text has to do with the question, for the model that was asked; 0 where none was. `background`:
+    what was learned of the scope's memory, and `vectors` of the hits by their ids, to tell what belongs.
     """
 
     hits: Sequence[Hit]
@@ -96,6 +102,8 @@ class SearchResult:
     next_expiry: datetime | None
     took: Mapping[str, float]
     min_score: float = 0.0
+    background: Background | None = None
+    vectors: Mapping[int, Vector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ class KnowledgeBase:
         self,
         database: Database,
         spaces: Spaces,
+        backgrounds: Backgrounds,
         journal: Journal,
         epoch: EpochWatch,
         settings: EmbeddingSettings,
@@ -140,6 +149,7 @@ class KnowledgeBase:
         """`language_of` tells the language of what is to be kept, or None; it may be called in another thread."""
         self._database = database
         self._spaces = spaces
+        self._backgrounds = backgrounds
         self._journal = journal
         self._epoch = epoch
         self._settings = settings
@@ -270,12 +280,13 @@ class KnowledgeBase:
         space = (await self._spaces.in_use()).current
         vector = await self._vector_of_query(space, asked.meaning) if mode != "text" else None
         watch.lap("embed")
+        background = self._backgrounds.of(scope, space) if vector is not None else None
         candidates = max(limit, CANDIDATES)
         async with self._database.scoped(scope) as connection:
             missing, next_expiry = await self._state(connection, scope, space.id)
             near: list[tuple[Knowledge, float]] = []
             matched: list[tuple[Knowledge, WordMatch]] = []
-            cosines: dict[int, float] = {}
+            made: Mapping[int, Vector] = {}
             watch.lap("state")
             if mode != "vector" or vector is None:
                 matched = await rows.matching(
@@ -283,15 +294,18 @@ class KnowledgeBase:
                 )
                 watch.lap("text")
             if vector is not None:
-                near = await rows.nearest(connection, space_id=space.id, embedding=vector, limit=candidates, only=only)
-                seen = {entry.id for entry, _ in near}
-                if others := [entry.id for entry, _ in matched if entry.id not in seen]:
-                    cosines = await rows.cosines(connection, space_id=space.id, embedding=vector, ids=others)
+                sought = vector if background is None else background.sought(vector)
+                near = await rows.nearest(connection, space_id=space.id, embedding=sought, limit=candidates, only=only)
+                ids = {entry.id for entry, _ in (*near, *matched)}
+                made = await vectors.of_rows(connection, space.id, VECTOR_KIND, list(ids))
                 watch.lap("vector")
         if vector is None or space.embedder is None:
             return SearchResult(by_words(matched)[:limit], "text", mode == "text", next_expiry, watch.took)
-        hits = fuse(near, matched, cosines)[:limit]
-        return SearchResult(hits, mode, not missing, next_expiry, watch.took, space.embedder.min_score)
+        hits = _ranked(vector, near, matched, made, background)[:limit]
+        watch.lap("fuse")
+        return SearchResult(
+            hits, mode, not missing, next_expiry, watch.took, space.embedder.min_score, background, made
+        )
 
     async def suggest(self, scope: Scope, prefix: str, *, limit: int) -> list[tuple[str, int]]:
         """Completes the last word of `prefix` by words of the scope's knowledge (in lower case, without accents); each
@@ -579,6 +593,29 @@ class _Watch:
 
 
 _Said = tuple[int | None, str, str]  # whose, its kind, the words
+
+
+def _ranked(
+    question: Vector,
+    near: Sequence[tuple[Knowledge, float]],
+    matched: Sequence[tuple[Knowledge, WordMatch]],
+    made: Mapping[int, Vector],
+    background: Background | None,
+) -> list[Hit]:
+    """What both legs found in one ranking, by cosine or by likeness; `made` are the vectors of what has one."""
+    ids = list(made)
+    stacked = np.stack([made[row] for row in ids]) if ids else np.empty((0, len(question)), dtype=np.float32)
+    cosines = dict(zip(ids, (stacked @ question).tolist(), strict=True))
+    alike = dict(zip(ids, background.likeness(question, stacked).tolist(), strict=True)) if background else {}
+    closeness = alike if background is not None and background.several_languages else cosines
+    nearest = sorted(
+        ((entry, closeness[entry.id]) for entry, _ in near if entry.id in closeness),
+        key=lambda found: (-found[1], -found[0].id),
+    )
+    return [
+        replace(hit, cosine=cosines.get(hit.entry.id), likeness=alike.get(hit.entry.id))
+        for hit in fuse(nearest, matched, closeness)
+    ]
 
 
 async def _near(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,16 +15,16 @@ from gateway.errors import StoreUnavailable
 from gateway.memory.commands import ALIAS_PREFIX
 from gateway.memory.expansion import Expansion, expand
 from gateway.memory.fusion import Hit
-from gateway.memory.knowledge import KnowledgeBase
+from gateway.memory.knowledge import KnowledgeBase, SearchResult
 from gateway.memory.order import relation
 from gateway.memory.past import Past
 from gateway.memory.preferences import Preferences
 from gateway.memory.selection import Candidate, estimate_tokens, select
+from gateway.memory.threshold import MIN_WORDS, belongs, newest_first
 from gateway.shapes import Entity, Scope, Source
+from gateway.store.knowledge import Knowledge
 
 log = logging.getLogger(__name__)
-
-MIN_WORDS = 0.5  # the share of a question's words (by their weight) that makes a text belong to it, without vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ class Recall:
             *_within(found.preferences, self._settings.preference_tokens),
             *select([*found.past, *found.known], self._settings.knowledge_tokens, relation),
         )
+        told = [source.id for source in sources if source.kind in ("knowledge", "document")]
+        self._knowledge.recalled(question.scope, told)
         return Recalled(sources, tuple(sorted(found.missing)), found.next_expiry, expansion.added)
 
     async def _recall_preferences(self, scope: Scope, found: _Found) -> None:
@@ -136,17 +138,23 @@ class Recall:
             result = await self._knowledge.search(scope, expansion, limit=self._settings.candidates)
         except StoreUnavailable:
             return
-        min_score = result.min_score if self._settings.min_score is None else self._settings.min_score
-        least = min((hit.score for hit in result.hits), default=0.0)
-        most = max((hit.score for hit in result.hits), default=0.0)
         found.known = [
-            Candidate(self._source(hit), (hit.score - least) / (most - least) if most > least else 1.0)
-            for hit in result.hits
-            if _belongs(hit, min_score)
+            Candidate(self._source(hit), usefulness)
+            for hit, usefulness in _useful(self._belonging(result), result.hits)
         ]
+        if not found.known:
+            revived = await self._revived(scope, expansion.question)
+            found.known = [Candidate(self._source(Hit(entry, 0.0)), 1.0) for entry in revived]
         found.next_expiry = result.next_expiry
         if result.complete:
             found.missing.discard("knowledge")
+
+    async def _revived(self, scope: Scope, utterance: str) -> list[Knowledge]:
+        """What was archived because nobody recalled it, and is asked for by name now."""
+        try:
+            return await self._knowledge.revive(scope, utterance)
+        except StoreUnavailable:
+            return []
 
     async def _recall_past(self, question: Question, found: _Found) -> None:
         if self._settings.knowledge_tokens > 0:
@@ -163,6 +171,19 @@ class Recall:
                 return
         found.missing.discard("past")
 
+    def _belonging(self, result: SearchResult) -> list[Hit]:
+        """The hits that have to do with the question. By their meaning where that could be measured: words that two
+        texts share do not make them about one thing. By a fixed cosine where the settings have one, or nothing is
+        learned yet."""
+        learned = result.background
+        if learned is None or self._settings.min_score is not None:
+            least = result.min_score if self._settings.min_score is None else self._settings.min_score
+            belonging = [hit for hit in result.hits if _belongs(hit, least)]
+        else:
+            likeness = {hit.entry.id: hit.likeness for hit in result.hits if hit.likeness is not None}
+            belonging = belongs(result.hits, likeness, learned)
+        return belonging if learned is None else newest_first(belonging, result.vectors, learned)
+
     def _source(self, hit: Hit) -> Source:
         entry = hit.entry
         kind = "document" if entry.document_id is not None else "knowledge"
@@ -173,8 +194,18 @@ class Recall:
         return at.astimezone(self._now().tzinfo)
 
 
+def _useful(belonging: Sequence[Hit], hits: Sequence[Hit]) -> Iterator[tuple[Hit, float]]:
+    """Each hit with its usefulness: where its score stands between the least and the greatest of all `hits`, and never
+    more than the one before it has."""
+    scores = [hit.score for hit in hits]
+    usefulness = 1.0
+    for hit in belonging:
+        spread = max(scores) - min(scores)
+        usefulness = min(usefulness, (hit.score - min(scores)) / spread if spread > 0 else 1.0)
+        yield hit, usefulness
+
+
 def _belongs(hit: Hit, min_score: float) -> bool:
-    """By its meaning where that could be measured: words that two texts share do not make them about one thing."""
     if hit.cosine is not None:
         return hit.cosine >= min_score
     return hit.words is not None and hit.words.share >= MIN_WORDS

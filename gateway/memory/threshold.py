@@ -148,6 +148,10 @@ class Background:
         there are several. With one, the two rank alike."""
         return len(self.languages) > 0
 
+    def sought(self, question: Vector) -> Vector:
+        """What to look for in the index in the question's place; the question, where the cosine ranks as well."""
+        return self.sharpened(question) if self.several_languages else question
+
     def sharpened(self, question: Vector) -> Vector:
         """What is particular to a question, float32 of shape (dimensions,) and length 1.
 

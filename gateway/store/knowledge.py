@@ -144,6 +144,12 @@ async def insert_many(connection: asyncpg.Connection, rows: Sequence[NewKnowledg
     return [row["id"] for row in added]
 
 
+async def languages(connection: asyncpg.Connection, ids: Sequence[int]) -> dict[int, str | None]:
+    """The language of each of these rows, None where it is not known."""
+    rows = await connection.fetch("SELECT id, language FROM knowledge WHERE id = ANY ($1::bigint[])", list(ids))
+    return {row["id"]: row["language"] for row in rows}
+
+
 async def count_referenced(connection: asyncpg.Connection, references: Sequence[str | None]) -> int:
     """How many of these references are stored."""
     return int(
@@ -268,22 +274,6 @@ async def nearest(
         only.document,
     )
     return [_scored(row) for row in rows]
-
-
-async def cosines(
-    connection: asyncpg.Connection, *, space_id: int, embedding: np.ndarray, ids: Sequence[int]
-) -> dict[int, float]:
-    """The cosine similarity of each of these rows; one without a vector in this space is missing."""
-    rows = await connection.fetch(
-        """
-        SELECT v.ref_id, 1 - (v.embedding <=> $2) AS score FROM vectors v
-        WHERE v.space_id = $1 AND v.kind = 'knowledge' AND v.ref_id = ANY ($3::bigint[])
-        """,
-        space_id,
-        embedding,
-        list(ids),
-    )
-    return {row["ref_id"]: float(row["score"]) for row in rows}
 
 
 async def matching(

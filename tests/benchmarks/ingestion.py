@@ -34,6 +34,7 @@ from gateway.edge.api import parse
 from gateway.edge.memory import Addition
 from gateway.errors import ModelUnavailable
 from gateway.llm.embedding import E5Embedder, Vector
+from gateway.memory.backgrounds import Backgrounds
 from gateway.memory.documents import Documents
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.memory.spaces import Spaces
@@ -131,7 +132,16 @@ async def own_parts() -> AsyncIterator[Parts]:
             await spaces.start()
             stack.push_async_callback(spaces.close)
             language_of = Languages(Settings().household.languages).of_text
-            knowledge = KnowledgeBase(database, spaces, journal, epoch, EmbeddingSettings(), lambda: None, language_of)
+            knowledge = KnowledgeBase(
+                database,
+                spaces,
+                Backgrounds(database, spaces, epoch),
+                journal,
+                epoch,
+                EmbeddingSettings(),
+                lambda: None,
+                language_of,
+            )
             # Its task is not started: the benchmark reads what it hands in.
             documents = Documents(
                 database, DocumentSettings(), folder / "documents", scope.household_id, epoch.refresh, language_of

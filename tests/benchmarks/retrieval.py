@@ -412,7 +412,8 @@ class Shelf:
             if vector is not None:
                 near = await knowledge.nearest(connection, space_id=self._space, embedding=vector, limit=CANDIDATES)
                 ids = [entry.id for entry, _ in matched]
-                cosines = await knowledge.cosines(connection, space_id=self._space, embedding=vector, ids=ids)
+                made = await vectors.of_rows(connection, self._space, "knowledge", ids)
+                cosines = {row: float(vector @ other) for row, other in made.items()}
             ended = time.perf_counter()
             legs = Legs(near, matched, cosines, (between - began) * 1000, (ended - between) * 1000)
             if vector is not None and (background := self._backgrounds.get(asker)) is not None:

@@ -36,6 +36,7 @@ import numpy as np
 from pgvector import Vector
 
 from gateway.config import EmbeddingSettings, PostgresSettings, Settings
+from gateway.memory.backgrounds import Backgrounds
 from gateway.memory.indexing import VectorIndexes
 from gateway.memory.knowledge import KnowledgeBase, Mode
 from gateway.memory.spaces import Spaces
@@ -372,7 +373,16 @@ async def filled(folder: Path, size: int, index_mb: int) -> AsyncIterator[Filled
         spaces = Spaces(database, epoch, household, Given(asked), no_other)
         await spaces.start()
         stack.push_async_callback(spaces.close)
-        base = KnowledgeBase(database, spaces, journal, epoch, EmbeddingSettings(), lambda: None, lambda _: None)
+        base = KnowledgeBase(
+            database,
+            spaces,
+            Backgrounds(database, spaces, epoch),
+            journal,
+            epoch,
+            EmbeddingSettings(),
+            lambda: None,
+            lambda _: None,
+        )
         indexes = VectorIndexes(database, address, household, index_mb)
         yield Filled(address, base, indexes, scope, Scope(household, few, "Few"), asked)
 
