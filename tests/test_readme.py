@@ -28,7 +28,7 @@ async def run(command: str, house: House) -> str:
 
 
 async def test_every_command_of_the_readme(house: House) -> None:
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 13
     interaction_id = ""
     for command in COMMANDS:
         output = await run(command.replace("conv_123", interaction_id), house)

@@ -148,7 +148,7 @@ class World:
         words = last_user(body)
         told, _, asked = words.rpartition("\n")
         thing = next(iter(re.findall(r"\b(?:kettle|ladder|piano)\d+\b", asked.lower())), "nothing")
-        colours = re.findall(rf"- The {thing} is (\w+)", told) if OPENING in told else []
+        colours = re.findall(rf"- \[[^]]*\] The {thing} may be (\w+)", told) if OPENING in told else []
         number = len(self.made) + 1
         self.made[number] = Made(thing, time.time())
         text = f"#{number} {thing}: {','.join(sorted(colours))}."
@@ -273,6 +273,7 @@ class Histories(RuleBasedStateMachine):
         self.facts: frozenset[Fact] = frozenset()
         self.versions: list[Version] = []
         self.replies: list[tuple[Speaker, str, int]] = []
+        self.notes = 0
 
     @initialize()
     def begin(self) -> None:
@@ -455,6 +456,11 @@ class Histories(RuleBasedStateMachine):
             self.world.run(self.world.cache(way).flush())
         assert self.world.run(self.world.admin.fetchval("SELECT count(*) FROM response_cache")) <= MAX_ENTRIES
 
+    def note(self, thing: str, colour: str) -> str:
+        """Words that no others repeat or contradict: the memory keeps each beside the rest."""
+        self.notes += 1
+        return f"The {thing} may be {colour}, says note {self.notes}"
+
     def hear(self, way: Way, speaker: Speaker, thing: str, reply: dict[str, Any] | None) -> None:
         """Holds a reply against the reference."""
         if reply is None:
@@ -584,7 +590,7 @@ class Histories(RuleBasedStateMachine):
             return reply
 
     async def told(self, way: Way, owner: Speaker, thing: str, colour: str, expires_at: float | None) -> Fact:
-        body: dict[str, Any] = {"content": f"The {self.name(thing)} is {colour}"}
+        body: dict[str, Any] = {"content": self.note(self.name(thing), colour)}
         if expires_at is not None:
             body["expires_at"] = datetime.fromtimestamp(expires_at, UTC).isoformat()
         async with self.world.client(way).post("/memory/add", json=body, headers=self.world.headers(owner)) as response:
@@ -596,12 +602,12 @@ class Histories(RuleBasedStateMachine):
             "INSERT INTO knowledge (household_id, member_id, content) VALUES ($1, $2, $3) RETURNING id",
             self.world.household_id,
             self.world.members.get(owner),
-            f"The {self.name(thing)} is {colour}",
+            self.note(self.name(thing), colour),
         )
         return Fact(row, owner, self.name(thing), colour)
 
     async def imported(self, way: Way, thing: str, colours: list[str]) -> frozenset[Fact]:
-        lines = b"\n".join(orjson.dumps({"content": f"The {self.name(thing)} is {colour}"}) for colour in colours)
+        lines = b"\n".join(orjson.dumps({"content": self.note(self.name(thing), colour)}) for colour in colours)
         kind = {"Content-Type": "application/x-ndjson"}
         async with self.world.client(way).post("/memory/import", data=lines, headers=kind) as response:
             assert (await response.json())["added"] == len(colours)
@@ -615,7 +621,7 @@ class Histories(RuleBasedStateMachine):
 
     async def changed(self, way: Way, fact: Fact, colour: str) -> Fact:
         path, headers = f"/memory/{fact.id}", self.world.headers(fact.owner)
-        body = {"content": f"The {fact.thing} is {colour}"}
+        body = {"content": self.note(fact.thing, colour)}
         async with self.world.client(way).patch(path, json=body, headers=headers) as response:
             assert response.status == 200, await response.text()
         return replace(fact, colour=colour)

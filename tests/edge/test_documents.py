@@ -176,7 +176,7 @@ async def test_a_name_given_while_it_is_read_is_the_name_of_its_passages(
         pass
 
     documents = Documents(
-        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed
+        database, DocumentSettings(), household.documents._folder / "own", scope.household_id, changed, language_of
     )
     async with documents.receive("a.txt") as incoming:
         await incoming.write(b"Once.")
@@ -397,9 +397,9 @@ async def test_a_turn_is_told_the_name_and_the_page(house: House) -> None:
         await asyncio.sleep(0.02)
     reply = await house.say("The dishwasher filter is cleaned by rinsing it how?")
     documents = [source for source in reply["sources"] if source["kind"] == "document"]
-    label = "[dishwasher.pdf, page 2] The dishwasher filter is cleaned"
-    assert documents[0]["text"].startswith(label)
+    assert documents[0]["source"] == "dishwasher.pdf, page 2"
     prompt = house.model.chats[-1]["messages"][-1]["content"]
-    assert f"- {label}" in prompt
+    label = f"[dishwasher.pdf, page 2: document, {documents[0]['at'][:10]}]"
+    assert f"- {label} The dishwasher filter is cleaned" in prompt
     listed = await house.say("What do you know about me?")
     assert "dishwasher" not in listed["response"]["speech"]["plain"]["speech"]
