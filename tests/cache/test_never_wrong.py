@@ -148,7 +148,7 @@ class World:
         words = last_user(body)
         told, _, asked = words.rpartition("\n")
         thing = next(iter(re.findall(r"\b(?:kettle|ladder|piano)\d+\b", asked.lower())), "nothing")
-        colours = re.findall(rf"- \[[^]]*\] The {thing} may be (\w+)", told) if OPENING in told else []
+        colours = re.findall(rf"- \[[^]]*\] Says note \d+: the {thing} may be (\w+)", told) if OPENING in told else []
         number = len(self.made) + 1
         self.made[number] = Made(thing, time.time())
         text = f"#{number} {thing}: {','.join(sorted(colours))}."
@@ -459,7 +459,7 @@ class Histories(RuleBasedStateMachine):
     def note(self, thing: str, colour: str) -> str:
         """Words that no others repeat or contradict: the memory keeps each beside the rest."""
         self.notes += 1
-        return f"The {thing} may be {colour}, says note {self.notes}"
+        return f"Says note {self.notes}: the {thing} may be {colour}"
 
     def hear(self, way: Way, speaker: Speaker, thing: str, reply: dict[str, Any] | None) -> None:
         """Holds a reply against the reference."""
