@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from aiohttp import web
 
 from gateway import __version__
+from gateway.cache.law import is_question
 from gateway.cache.layers import RedisLayer
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings
@@ -205,7 +206,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             recall=Recall(
                 knowledge,
                 preferences,
-                Past(database, measurements),
+                Past(database, measurements, is_question),
                 settings.recall,
                 now=lambda: datetime.now(time_zone).astimezone(time_zone),
             ),

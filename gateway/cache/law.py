@@ -360,9 +360,14 @@ def why_not_look(turn: Turn, language: str, history: tuple[Message, ...]) -> str
         return reason
     if _names_entity(words, turn.entities):
         return "state"
-    if not _asks(turn.utterance) and (turn.tools or len(words.split()) < MIN_STATEMENT or _THING.search(words)):
+    if not is_question(turn.utterance) and (turn.tools or len(words.split()) < MIN_STATEMENT or _THING.search(words)):
         return "action"
     return None
+
+
+def is_question(utterance: str) -> bool:
+    """Whether `utterance` asks something, by its mark or by how it opens."""
+    return utterance.rstrip().endswith("?") or asks(folded(utterance))
 
 
 def why_not_store(
@@ -401,10 +406,6 @@ def _depends_on(words: str) -> str | None:
         if any(patterns[reason].search(one) for patterns in REVIEWED.values() for one in said):
             return reason
     return "action" if any(not asks(one) and _TOLD_PATTERN.search(one) for one in said) else None
-
-
-def _asks(utterance: str) -> bool:
-    return utterance.rstrip().endswith("?") or asks(folded(utterance))
 
 
 def _names_entity(words: str, entities: tuple[Entity, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from gateway.memory.measurements import Measurements
@@ -35,8 +35,10 @@ _WORD = re.compile(r"\w{2,}")
 class Past:
     """Finds what happened. Nothing that came from here may be cached."""
 
-    def __init__(self, database: Database, measurements: Measurements) -> None:
+    def __init__(self, database: Database, measurements: Measurements, is_question: Callable[[str], bool]) -> None:
+        """`is_question` tells whether an utterance asks something."""
         self._database = database
+        self._is_question = is_question
         self._measurements = measurements
 
     async def __call__(
@@ -96,7 +98,7 @@ class Past:
             Candidate(_source(turn, share), share)
             for turn, share in found
             # A question like this one has all of its words, and tells nothing.
-            if share >= MIN_SHARE and not asks_about_past(turn.user, language)
+            if share >= MIN_SHARE and not (asks_about_past(turn.user, language) and self._is_question(turn.user))
         ][:CANDIDATES]
 
 

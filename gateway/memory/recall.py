@@ -112,6 +112,16 @@ class Recall:
         self._knowledge.recalled(question.scope, told)
         return Recalled(sources, tuple(sorted(found.missing)), found.next_expiry, expansion.added)
 
+    async def happened(self, question: Question) -> bool:
+        """Whether anything of the past belongs to the question, or this cannot be told in time."""
+        found = _Found()
+        try:
+            async with asyncio.timeout(self._settings.seconds):
+                await self._recall_past(question, found)
+        except TimeoutError:
+            return True
+        return bool(found.past) or "past" in found.missing
+
     async def _recall_preferences(self, scope: Scope, found: _Found) -> None:
         try:
             visible = await self._preferences.visible(scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -13,7 +13,6 @@ from gateway.cache.key import cache_key, normalise
 from gateway.cache.responses import ResponseCache
 from gateway.config import CacheSettings
 from gateway.memory.recall import Recalled
-from gateway.memory.spans import asks_about_past
 from gateway.shapes import CacheControl, CacheOutcome, Delta
 from gateway.store.epoch import EpochWatch
 from gateway.store.households import Moment
@@ -32,14 +31,14 @@ class Cached:
         self._time_zone = time_zone
         self._flights: Flights[Answer] = Flights()
 
-    async def stored(self, answer: Answer, head: str) -> Entry | None:
+    async def stored(self, answer: Answer, head: str, happened: Callable[[], Awaitable[bool]]) -> Entry | None:
         """The stored answer, if this turn may have one: fresh where `answer.cache` says so, else a candidate that may
-        be taken over (`stands`). `head` is the system text that the model is given."""
+        be taken over (`stands`). `head` is the system text that the model is given. `happened` tells whether the past
+        has come to hold what belongs to the question: it grows with every turn and measurement, and moves no epoch.
+        """
         turn, entry = answer.turn, None
         reason = "disabled" if self._settings.ttl_seconds == 0 else None
         reason = reason or law.why_not_look(turn, answer.language, answer.history)
-        if reason is None and asks_about_past(turn.utterance, answer.language):
-            reason = "past"
         if reason is None:
             answer.cache_key = cache_key(
                 turn,
@@ -56,8 +55,8 @@ class Cached:
             else:
                 entry = await self._cache.lookup(turn.scope, answer.cache_key, moment)
         answer.cache = CacheOutcome("bypass", reason) if reason else CacheOutcome("miss")
-        # The look may have taken time: what was fresh when it began is held against the moment that is now.
-        if entry is not None and entry.moment == self._epoch.moment():
+        # The looks may have taken time: what was fresh when they began is held against the moment that is now.
+        if entry is not None and not await happened() and entry.moment == self._epoch.moment():
             answer.cache = CacheOutcome("hit")
             answer.model = entry.model
             answer.recalled = Recalled(entry.sources)

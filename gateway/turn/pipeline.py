@@ -113,7 +113,9 @@ class Pipeline:
             return
 
         with answer.step("cache"):
-            stored = await self._cached.stored(answer, self._head(turn))
+            stored = await self._cached.stored(
+                answer, self._head(turn), lambda: self._recall.happened(_question(answer))
+            )
         if stored is not None and answer.cache.outcome == "hit":
             for delta in replay(stored):
                 yield delta

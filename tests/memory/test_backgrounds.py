@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.cache.law import is_question
 from gateway.config import EmbeddingSettings, RecallSettings
 from gateway.llm.embedding import E5Embedder
 from gateway.memory.backgrounds import Backgrounds
@@ -74,7 +75,7 @@ async def test_a_question_in_another_language_finds_its_fact_and_nothing_else(
     recall = Recall(
         knowledge,
         household.preferences,
-        Past(household.database, household.measurements),
+        Past(household.database, household.measurements, is_question),
         RecallSettings(),
         now=lambda: datetime.now(UTC),
     )

@@ -73,6 +73,19 @@ async def test_what_was_said_is_recalled_when_it_is_asked_for(house: House, said
     assert len(house.model.chats) == asked_before + 1
 
 
+async def test_a_question_about_the_past_is_answered_from_the_cache_until_something_was_said(house: House) -> None:
+    """Nothing that happens moves the memory's epoch: a general question in the past tense is looked up in the past."""
+    asked = "How did the Roman Empire fall?"
+    outcomes = [(await house.say(asked, conversation_id=f"asked {turn}"))["cache"] for turn in range(2)]
+    await house.say("The puzzle of the Roman Empire did fall under the sofa", conversation_id="said")
+    await house.logged()
+    reply = await house.say(asked, conversation_id="asked again")
+    assert [*outcomes, reply["cache"]] == ["miss", "hit", "miss"]
+    assert kinds(reply) == ["conversation"]
+    # What was recalled of the past is not stored.
+    assert (await house.say(asked, conversation_id="asked at last"))["cache"] == "miss"
+
+
 async def test_what_was_said_is_not_recalled_for_another_question(house: House) -> None:
     await house.say("The parcel from Gdansk is for Anna", conversation_id="monday")
     await house.logged()
