@@ -28,6 +28,8 @@ from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
 from gateway.home.intents import Commands
+from gateway.home.link import Link
+from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
 from gateway.memory.backgrounds import Backgrounds
@@ -43,7 +45,7 @@ from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Recall
 from gateway.memory.spaces import Spaces
 from gateway.metrics import Metrics
-from gateway.parts import check_mqtt, check_redis
+from gateway.parts import check_redis
 from gateway.shapes import Scope
 from gateway.store import households, members, setup, vectors
 from gateway.store.address import Address
@@ -191,6 +193,10 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         warmer = Warmer(fleet, data / "heads.json", settings.llm.keep_alive)
         await warmer.start()
         stack.push_async_callback(warmer.close)
+        registry = Registry()
+        link = Link(settings.mqtt, f"ai-gateway-{household_uid}") if settings.mqtt.url.get_secret_value() else None
+        if link is not None:
+            await stack.enter_async_context(link)
         home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
         warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")
@@ -228,8 +234,8 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         }
         if redis_url:
             parts["redis"] = Part(lambda: check_redis(redis_url))
-        if mqtt_url := settings.mqtt.url.get_secret_value():
-            parts["mqtt"] = Part(lambda: check_mqtt(mqtt_url))
+        if link is not None:
+            parts["mqtt"] = Part(link.check)
 
         async def find_member(token_hash: bytes) -> Scope | None:
             try:

@@ -24,7 +24,7 @@ from gateway.store.pool import Database, register_codecs
 from gateway.store.server import EmbeddedServer
 from gateway.store.setup import prepare
 
-pytest_plugins = ("tests.house", "tests.redis_server")
+pytest_plugins = ("tests.house", "tests.redis_server", "tests.mosquitto_server")
 
 TEMPLATE = "gateway_template"
 # Nothing of a test run must survive a power cut; several workers share the server.
