@@ -268,6 +268,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.CACHE] = cache
         application[keys.CHAT] = fleet
         application[keys.SPACES] = spaces
+        application[keys.REGISTRY] = registry
         application[keys.PIPELINE] = pipeline
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts

@@ -11,6 +11,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from gateway.config import Settings
     from gateway.edge.cache import StoredAnswers
+    from gateway.home.registry import Registry
     from gateway.llm.fleet import Fleet
     from gateway.memory.documents import Documents
     from gateway.memory.forgetting import Forgetting
@@ -54,6 +55,7 @@ EXPORT: web.AppKey[Export] = web.AppKey("export")
 CACHE: web.AppKey[StoredAnswers] = web.AppKey("cache")
 CHAT: web.AppKey[Fleet] = web.AppKey("chat")
 SPACES: web.AppKey[Spaces] = web.AppKey("spaces")
+REGISTRY: web.AppKey[Registry] = web.AppKey("registry")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 PARTS: web.AppKey[Mapping[str, Part]] = web.AppKey("parts")

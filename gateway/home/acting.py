@@ -66,8 +66,8 @@ class Actor:
         raise NotImplementedError
 
     def wanted(self, tool: str, arguments: Mapping[str, Any], area: str | None) -> Wanted:
-        """What the call of that tool (HassTurnOn ...) comes to, for somebody in `area`. Raises NotFound where no exposed
-        thing is meant, Ambiguous, CannotDo, BadRequest."""
+        """What the call of that tool (HassTurnOn ...) comes to, for somebody in `area`. Raises NotFound where no
+        exposed thing is meant, Ambiguous, CannotDo, BadRequest."""
         raise NotImplementedError
 
     def guarded(self, wanted: Wanted) -> tuple[str, ...]:

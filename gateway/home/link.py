@@ -209,7 +209,7 @@ class Link:
 
     def _deliver(self, message: aiomqtt.Message) -> None:
         properties = message.properties
-        payload = message.payload if isinstance(message.payload, bytes) else b""
+        payload = message.payload
         came = Message(
             str(message.topic),
             payload,
