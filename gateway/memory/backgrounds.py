@@ -10,7 +10,7 @@ import numpy as np
 from gateway.llm.embedding import Embedder, Vector
 from gateway.memory.rounds import Rounds
 from gateway.memory.spaces import ServedSpace, Spaces
-from gateway.memory.threshold import LEAST_ENTRIES, SAMPLE, TYPICAL_QUESTIONS, Background
+from gateway.memory.threshold import LEAST_ENTRIES, SAMPLE, TYPICAL_ENTRIES, TYPICAL_QUESTIONS, Background
 from gateway.shapes import Scope
 from gateway.store import knowledge, vectors
 from gateway.store.epoch import EpochWatch
@@ -40,10 +40,12 @@ class Backgrounds(Rounds):
         # By household, member and space; None where it is to be learned.
         self._learned: dict[tuple[int, int | None, int], _Learned] = {}
         self._wanted_of: dict[tuple[int, int | None, int], Scope] = {}
-        self._typical: dict[int, Vector] = {}
+        # By space: the vectors of the questions that nothing answers, and of the entries that every household has.
+        self._questions: dict[int, Vector] = {}
+        self._entries: dict[int, Vector] = {}
 
     def of(self, scope: Scope, space: ServedSpace) -> Background | None:
-        """What is known of the scope's memory; None while nothing is, or where there is too little to learn from."""
+        """What is known of the scope's memory; None while nothing is, or where there is nothing to learn from."""
         name = (scope.household_id, scope.member_id, space.id)
         learned = self._learned.get(name)
         epoch = self._epoch.current()
@@ -75,17 +77,24 @@ class Backgrounds(Rounds):
     async def _learn(self, scope: Scope, space: ServedSpace, embedder: Embedder) -> Background | None:
         async with self._database.scoped(scope) as connection:
             seen = await vectors.sample(connection, space.id, VECTOR_KIND, SAMPLE)
-            if len(seen) < LEAST_ENTRIES:
+            if not seen:
                 return None
-            languages = await knowledge.languages(connection, list(seen))
-        typical = await self._typical_of(space, embedder)
-        return await asyncio.to_thread(
-            Background.learn, np.stack(list(seen.values())), [languages.get(row) for row in seen], typical
-        )
+            known = await knowledge.languages(connection, list(seen))
+        entries, languages = np.stack(list(seen.values())), [known.get(row) for row in seen]
+        if len(seen) < LEAST_ENTRIES:
+            entries = np.concatenate([entries, await self._typical_entries(space, embedder)])
+            languages += [language for language, told in TYPICAL_ENTRIES.items() for _ in told]
+        questions = await self._typical_questions(space, embedder)
+        return await asyncio.to_thread(Background.learn, entries, languages, questions)
 
-    async def _typical_of(self, space: ServedSpace, embedder: Embedder) -> Vector:
-        """The vectors of the questions that nothing answers, once a space."""
-        if space.id not in self._typical:
-            questions = [question for told in TYPICAL_QUESTIONS.values() for question in told]
-            self._typical[space.id] = np.stack([await embedder.query(question) for question in questions])
-        return self._typical[space.id]
+    async def _typical_questions(self, space: ServedSpace, embedder: Embedder) -> Vector:
+        if space.id not in self._questions:
+            told = [question for told in TYPICAL_QUESTIONS.values() for question in told]
+            self._questions[space.id] = np.stack([await embedder.query(question) for question in told])
+        return self._questions[space.id]
+
+    async def _typical_entries(self, space: ServedSpace, embedder: Embedder) -> Vector:
+        if space.id not in self._entries:
+            told = [entry for told in TYPICAL_ENTRIES.values() for entry in told]
+            self._entries[space.id] = await embedder.documents(told)
+        return self._entries[space.id]

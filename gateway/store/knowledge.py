@@ -73,11 +73,13 @@ EXACT_ROWS = 20_000  # among so many the nearest are found in 20 ms by looking a
 @dataclass(frozen=True, slots=True)
 class WordMatch:
     """How a row matches a question's words: BM25's score; `strength`, what part that is of the most that the question
-    could give (0 to 1); `share`, the part of the question's words (by their weight) that the row has (0 to 1)."""
+    could give (0 to 1); `share`, the part of the question's words (by their weight) that the row has (0 to 1);
+    `misspelt`, the part of them that nobody here ever said, and for which words much like them were looked for."""
 
     bm25: float
     strength: float
     share: float
+    misspelt: float = 0.0
 
 
 async def insert(
@@ -285,7 +287,7 @@ async def matching(
         """
         SELECT k.id, k.content, k.source, k.tags, k.kind, k.member_id, k.confidence, k.pinned, k.expires_at,
                k.created_at, k.updated_at, k.document_id, k.page, k.heading, k.language,
-               found.score, found.strength, found.share
+               found.score, found.strength, found.share, found.misspelt
         FROM search_knowledge($1, $2, $3, $4, $5, $6, $7, $8, $9) AS found JOIN knowledge k ON k.id = found.id
         ORDER BY found.score DESC, k.id DESC
         """,
@@ -302,7 +304,7 @@ async def matching(
     found = []
     for row in rows:
         columns = dict(row)
-        match = WordMatch(columns.pop("score"), columns.pop("strength"), columns.pop("share"))
+        match = WordMatch(*(columns.pop(name) for name in ("score", "strength", "share", "misspelt")))
         found.append((Knowledge(**columns), match))
     return found
 

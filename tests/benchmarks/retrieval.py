@@ -44,7 +44,7 @@ import orjson
 
 from gateway.config import EmbeddingSettings, PostgresSettings, Settings
 from gateway.llm.embedding import E5Embedder, Vector
-from gateway.memory.fusion import CANDIDATES, WORD_WEIGHT, Hit, fuse
+from gateway.memory.fusion import CANDIDATES, MISSPELT_WEIGHT, WORD_WEIGHT, Hit, fuse
 from gateway.memory.threshold import NOTHING_FOUND, SAMPLE, TYPICAL_QUESTIONS, Background, belongs, newest_first
 from gateway.metrics import Metrics
 from gateway.shapes import Scope
@@ -60,6 +60,7 @@ HOUSEHOLD = Path(__file__).parent / "household"
 MEMBERS = ("marta", "julien", "hania")
 SHARED = "shared"
 DEPTH = 10
+MISSPELT_WEIGHTS = (0, 1, 2, 3, 5)
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 TRIED_COSINES = (0.81, 0.82, 0.83, 0.84, 0.85, 0.86)
 TRIED_SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -441,9 +442,10 @@ class Shelf:
         """Places, best first."""
         return [self._places[entry.id] for entry, _ in legs.near]
 
-    def by_both(self, legs: Legs, weight: float) -> list[int]:
+    def by_both(self, legs: Legs, weight: float, misspelt: float = MISSPELT_WEIGHT) -> list[int]:
         """Places, best first."""
-        return self._placed(fuse(legs.near, legs.matched, legs.cosines, weight=weight))
+        hits = fuse(legs.near, legs.matched, legs.cosines, weight=weight, misspelt_weight=misspelt)
+        return self._placed(hits)
 
     def by_likeness(self, legs: Legs) -> list[int]:
         """Places, best first, by words and by likeness in the cosine's place."""
@@ -523,6 +525,12 @@ async def measure(shelf: Shelf, tested: Collection, options: argparse.Namespace,
     for weight in WEIGHTS if options.tune and with_vectors else ():
         found = [shelf.by_both(legs[question.text], weight) for question in tuning]
         Figures.of(tuning, found).told(f"  tuned on, weight {weight:g}")
+    for edits in (1, 2) if options.tune and with_vectors else ():
+        chance = random.Random(SEED)
+        misread = [await shelf.ask(mistyped(one.text, edits, chance), one.asker) for one in tuning]
+        for weight in MISSPELT_WEIGHTS:
+            found = [shelf.by_both(one, WORD_WEIGHT, weight) for one in misread]
+            Figures.of(tuning, found).told(f"  tuned on, {edits} edited, {weight:g} for misspelt")
     for across, name in ((False, "one language"), (True, "two languages")):
         some = [question for question in reported if question.across == across]
         for leg, way in ways.items() if 0 < len(some) < len(reported) else ():

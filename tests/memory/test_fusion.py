@@ -55,3 +55,14 @@ def test_the_last_word() -> None:
     assert split_last_word("zażó") == ("", "zażó")
     assert split_last_word("the hall ") == ("the hall ", "")
     assert split_last_word("") == ("", "")
+
+
+def test_words_count_for_more_where_the_question_is_misspelt() -> None:
+    meant, near = entry(1), entry(2)
+    cosines = {1: 0.80, 2: 0.90}
+
+    def first(misspelt: float) -> int:
+        words = [(meant, WordMatch(9.0, 0.5, 0.5, misspelt))]
+        return fuse([(near, 0.90), (meant, 0.80)], words, cosines)[0].entry.id
+
+    assert (first(0.0), first(1.0)) == (2, 1)
