@@ -113,7 +113,7 @@ async def live(history: list[Any]) -> None:
             assert commanded <= ordered
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=2, max_size=8))
 def test_what_is_known_is_how_it_is(history: list[Any]) -> None:
     if find_mosquitto() is None:
