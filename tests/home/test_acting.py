@@ -409,3 +409,18 @@ async def test_without_the_broker_nothing_is_pretended(broker: Mosquitto) -> Non
     with pytest.raises(Unavailable):
         await lived.actor.carry_out(wanted, ANNA)
     assert lived.records == []
+
+
+async def test_what_never_says_anything_is_taken_to_have_done_it(broker: Mosquitto) -> None:
+    async with living(broker, [lamp(manner="dead"), Scene("scene.party", "Party")]) as lived:
+        before = lived.registry.condition("light.lamp")
+        lived.registry.saw("light.lamp", before.told(lived.now(), state="off", assumed_state=True))
+        for _ in range(2):  # what is only assumed to be so is sent again
+            outcome = await lived.do("HassLightSet", {"name": "Lamp", "brightness": 100})
+            assert [(result.verdict, result.assumed) for result in outcome.results] == [("done", True)]
+        known = lived.registry.condition("light.lamp")
+        assert (known.state, known.attributes["brightness"]) == ("on", 255)
+        await lived.do("HassTurnOn", {"name": "Party"})
+        assert lived.registry.condition("scene.party").state.startswith("20")
+        assert await lived.actor.undo(ANNA) is None  # a scene is not taken back
+        await lived.house.until_commanded(3)
