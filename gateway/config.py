@@ -200,6 +200,8 @@ class HouseholdSettings(Section):
 class HomeSettings(Section):
     allowed: tuple[str, ...] = ()
     left_to_model: tuple[str, ...] = ()
+    confirm: tuple[str, ...] = ()
+    confirm_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
 
 
 class CacheSettings(Section):
