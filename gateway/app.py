@@ -27,8 +27,8 @@ from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
-from gateway.home.intents import Commands
 from gateway.home.discovery import Discovery
+from gateway.home.intents import Commands
 from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose

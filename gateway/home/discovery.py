@@ -12,7 +12,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -167,18 +167,16 @@ class Discovery:
             raise BadDescription(f"it is no JSON ({error})") from error
         if not isinstance(told, dict):
             raise BadDescription("it is no JSON object")
-        config = spelled_out(told)
-        origin = config.get("origin")
+        place = f"{node}_{name}" if node else name
+        whole = described(component, told, place)
+        origin = whole.config.get("origin")
         if isinstance(origin, Mapping) and origin.get("name") == OURSELVES:
             return {}
-        device = config.get("device")
-        device = spelled_out(device, DEVICE_KEYS) if isinstance(device, dict) else {}
-        place = f"{node}_{name}" if node else name
-        if component != "device":
-            if component not in COMPONENTS:
-                raise BadDescription(f"{component} is no component that is known here")
-            return {"": Description(component, based(config), device, place)}
-        return dict(self._parts(config, device, place))
+        if component == "device":
+            return dict(self._parts(whole.config, whole.device, place))
+        if component not in COMPONENTS:
+            raise BadDescription(f"{component} is no component that is known here")
+        return {"": replace(whole, config=based(whole.config))}
 
     @staticmethod
     def _parts(config: Mapping[str, Any], device: Mapping[str, Any], place: str) -> Iterator[tuple[str, Description]]:
@@ -223,6 +221,13 @@ class Discovery:
         if topic not in self._complaints and len(self._complaints) < MAX_COMPLAINTS:
             self._complaints.add(topic)
             log.warning("MQTT discovery: %s cannot be used: %s", topic, why)
+
+
+def described(component: str, told: Mapping[str, Any], place: str) -> Description:
+    """What a message describes, with its keys spelled out; its base `~` stands yet (see `based`)."""
+    config = spelled_out(told)
+    device = config.get("device")
+    return Description(component, config, spelled_out(device, DEVICE_KEYS) if isinstance(device, dict) else {}, place)
 
 
 def thing_of(description: Description, thing_id: str, origin: str = "discovery") -> Thing:
@@ -289,8 +294,9 @@ def spelled_out(told: Mapping[str, Any], keys: Mapping[str, str] = KEYS) -> dict
     return config
 
 
-def based(config: dict[str, Any]) -> dict[str, Any]:
+def based(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same with the base `~` put in where a topic begins or ends with it."""
+    config = dict(config)
     base = config.pop("~", None)
     if not isinstance(base, str):
         return config

@@ -198,12 +198,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return _refuse()
         return super().call_binop(context, operator, left, right)
 
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        wrapped = super().wrap_str_format(value)
+        if wrapped is not None and not _fits(value.__self__):
+            return _refuse
+        return wrapped
+
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 (as above it)
         owner = getattr(__obj, "__self__", None)
         if any(isinstance(value, int) and abs(value) > MAX_WIDTH for value in args) and owner is not None:
             return _refuse()
         if isinstance(owner, str):
-            if __obj.__name__ not in TEXT_METHODS or (__obj.__name__ == "format" and not _fits(owner)):
+            if __obj.__name__ not in TEXT_METHODS:
                 return _refuse()
             if __obj.__name__ == "replace":
                 return _replace(owner, *args)
@@ -212,7 +218,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().call(__context, __obj, *args, **kwargs)
 
 
-def _refuse() -> Any:
+def _refuse(*_values: Any, **_named: Any) -> Any:
     raise SecurityError("the template goes too far")
 
 
