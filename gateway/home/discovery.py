@@ -189,7 +189,7 @@ class Discovery:
                 continue
             own = spelled_out(part)
             platform = own.pop("platform", None)
-            if platform not in COMPONENTS or not own:
+            if not isinstance(platform, str) or platform not in COMPONENTS or not own:
                 continue  # nothing but its platform: it is removed
             base = {"~": config["~"]} if "~" in config else {}
             yield key, Description(platform, based({**base, **shared, **own}), device, f"{place}_{key}")
@@ -236,7 +236,7 @@ def thing_of(description: Description, thing_id: str, origin: str = "discovery")
     config = description.config
     area = description.device.get("suggested_area")
     device = description.device.get("name")
-    hidden = config.get("entity_category") in {"config", "diagnostic"} or not draft.flag("enabled_by_default", True)
+    hidden = draft.text("entity_category") in {"config", "diagnostic"} or not draft.flag("enabled_by_default", True)
     return Thing(
         thing_id,
         name_of(description),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.config import MqttSettings
-from gateway.home.discovery import Discovery
-from gateway.home.link import Link
+from gateway.home.discovery import FILTERS, Discovery
+from gateway.home.link import Link, Message
 from gateway.home.registry import Change, Registry
 from gateway.home.things import Condition, Order, Thing
 from tests.mosquitto_server import Mosquitto
@@ -273,3 +276,116 @@ async def test_motion_that_is_not_taken_back_ends_by_itself(broker: Mosquitto) -
             here.publish("motion", "motion")
             async with asyncio.timeout(20):
                 assert [await states.get(), await states.get()] == ["on", "off"]
+
+
+KEYS = ["dev", "o", "cmps", "~", "name", "uniq_id", "cmd_t", "stat_t", "p", "avty", "val_tpl", "def_ent_id", "sa", "x"]
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=6)
+    | st.sampled_from(["switch", "light", "a/b", "~/c"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=20,
+)
+TOPICS = [
+    f"homeassistant/{place}/config" for place in ("switch/a", "light/n/b", "device/c", "device/n/d", "odd/e", "x")
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(TOPICS), VALUES | st.binary(max_size=9) | st.just(b"")), max_size=12))
+def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tuple[str, Any]]) -> None:
+    registry = Registry()
+    link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
+    discovery = Discovery(link, registry, lambda: NOW)
+    discovery.open()
+    for topic, payload in messages:
+        text = payload if isinstance(payload, bytes) else _json(payload)
+        discovery._heard(Message(topic, text))
+    assert set(registry.things) == set(discovery._owners)
+    for thing_id, thing in registry.things.items():
+        description = discovery.description(thing_id)
+        assert description is not None
+        assert thing.id == thing_id
+        assert thing.name
+    # Each is taken back by an empty message where it was told, and then nothing is left.
+    for topic in TOPICS:
+        discovery._heard(Message(topic, b""))
+    assert not registry.things
+    assert not discovery._described
+    assert set(link._handlers) == set(FILTERS)
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # an integer that JSON's usual readers cannot hold
+        return b"{}"
+
+
+def test_no_more_things_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.home.discovery.MAX_THINGS", 3)
+    registry = Registry()
+    discovery = Discovery(Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere"), registry, lambda: NOW)
+    for number in range(5):
+        told = orjson.dumps({"name": f"Lamp {number}", "cmd_t": "a"})
+        discovery._heard(Message(f"homeassistant/switch/{number}/config", told))
+    assert set(registry.things) == {"switch.lamp_0", "switch.lamp_1", "switch.lamp_2"}
+    assert discovery.refused == 2
+    discovery._heard(Message("homeassistant/switch/0/config", b""))
+    discovery._heard(Message("homeassistant/switch/4/config", orjson.dumps({"name": "Lamp 4", "cmd_t": "a"})))
+    assert set(registry.things) == {"switch.lamp_1", "switch.lamp_2", "switch.lamp_4"}
+
+
+async def test_a_device_that_moves_to_another_topic_is_one_thing(broker: Mosquitto) -> None:
+    lamp = {"name": "Lamp", "cmd_t": "lamp/set", "uniq_id": "lamp"}
+    async with home(broker) as here:
+        here.publish("homeassistant/switch/lamp/config", lamp)
+        await here.thing("switch.lamp")
+        whole = {"dev": {"ids": "l", "name": "Hall"}, "o": {"name": "x"}, "cmps": {"lamp": lamp | {"p": "switch"}}}
+        here.publish("homeassistant/device/lamp/config", whole)
+        await here.thing("switch.lamp", lambda thing: thing.name == "Hall Lamp")
+        here.publish("homeassistant/switch/lamp/config", "")
+        here.publish("homeassistant/switch/last/config", {"name": "Last", "cmd_t": "last"})
+        await here.thing("switch.last")
+        assert set(here.registry.things) == {"switch.lamp", "switch.last"}
+        description = here.discovery.description("switch.lamp")
+        assert description is not None
+        assert description.identifiers == ("l",)
+
+
+async def test_what_the_household_wants_otherwise_is_asked_for_again(broker: Mosquitto) -> None:
+    names = {"switch.lamp": "Reading light"}
+
+    def wanted(thing: Thing) -> Thing:
+        return replace(thing, name=names.get(thing.id, thing.name))
+
+    async with home(broker, overrides=wanted) as here:
+        here.publish("homeassistant/switch/lamp/config", {"name": "Lamp", "cmd_t": "lamp/set"})
+        await here.thing("switch.lamp", lambda thing: thing.name == "Reading light")
+        names.clear()
+        here.discovery.refresh()
+        await here.thing("switch.lamp", lambda thing: thing.name == "Lamp")
+
+
+async def test_what_a_broker_kept_of_an_event_is_no_event(broker: Mosquitto) -> None:
+    config = {"name": "Bell", "stat_t": "bell", "evt_typ": ["ring"]}
+    async with home(broker) as here:
+        here.publish("bell", {"event_type": "ring"})
+        here.publish("homeassistant/event/bell/config", config)
+        here.publish("homeassistant/sensor/bell/config", {"name": "Bell", "stat_t": "bell", "val_tpl": "heard"})
+        await here.stands("sensor.bell", "heard")
+        assert here.registry.condition("event.bell").state == "unknown"
+        here.publish("bell", {"event_type": "ring"}, retain=False)
+        await here.stands("event.bell", "ring")
+
+
+async def test_a_sensor_that_is_silent_for_too_long_is_out_of_reach(broker: Mosquitto) -> None:
+    async with home(broker) as here:
+        here.publish("homeassistant/sensor/s/config", {"name": "S", "stat_t": "s", "exp_aft": 0.01})
+        await here.thing("sensor.s")
+        heard: asyncio.Queue[bool | None] = asyncio.Queue()
+        with here.registry.watching(lambda change: heard.put_nowait(change.now.available)):
+            here.publish("s", "5")
+            async with asyncio.timeout(20):
+                assert [await heard.get(), await heard.get()] == [True, False]
