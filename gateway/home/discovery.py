@@ -67,7 +67,11 @@ class Description:
     def key(self) -> str:
         """What tells it from all others, at each start the same."""
         unique = self.config.get("unique_id")
-        return f"{self.component}/{unique}" if isinstance(unique, (str, int)) and unique != "" else self.place
+        return (
+            f"{self.component}/{unique}"
+            if isinstance(unique, (str, int)) and unique != ""
+            else f"{self.component}:{self.place}"
+        )
 
     @property
     def identifiers(self) -> tuple[str, ...]:
@@ -152,6 +156,7 @@ class Discovery:
             gone = self._ids.get(description.key)
             if gone is not None and gone not in named and self._owners.get(gone) == (message.topic, part):
                 del self._owners[gone]
+                del self._taken[gone]  # another may have it now
                 self._following.forget(gone)
 
     def _read(self, found: re.Match[str], payload: bytes) -> dict[str, Description]:
@@ -197,11 +202,14 @@ class Discovery:
     def _take(self, description: Description, owner: tuple[str, str]) -> str:
         """Takes a thing up. Returns its id. Raises BadDescription."""
         thing_id = self._ids.get(description.key)
-        if thing_id is None or thing_id.partition(".")[0] != description.component:
+        if thing_id is None or self._taken.get(thing_id, description.key) != description.key:
             thing_id = self._new_id(description)
         thing = thing_of(description, thing_id)
         if thing_id not in self._owners and len(self._owners) >= MAX_THINGS:
             raise BadDescription(f"there are {MAX_THINGS} things already")
+        if len(self._ids) >= 2 * MAX_THINGS:  # things that came and went
+            for key in [key for key, old in self._ids.items() if old not in self._owners]:
+                self._taken.pop(self._ids.pop(key), None)
         self._ids[description.key] = thing_id
         self._taken[thing_id] = description.key
         self._owners[thing_id] = owner
@@ -233,7 +241,6 @@ def described(component: str, told: Mapping[str, Any], place: str) -> Descriptio
 def thing_of(description: Description, thing_id: str, origin: str = "discovery") -> Thing:
     """The thing that is described, with its driver. Raises BadDescription."""
     driver, draft = drive(description.component, description.config)
-    config = description.config
     area = description.device.get("suggested_area")
     device = description.device.get("name")
     hidden = draft.text("entity_category") in {"config", "diagnostic"} or not draft.flag("enabled_by_default", True)

@@ -19,6 +19,7 @@ from gateway.home.things import UNKNOWN, CannotDo, Condition, Order, Publication
 
 MAX_STATE = 255  # characters of a state, as in Home Assistant
 MAX_PAYLOAD = 64 * 1024
+MAX_TOPICS = 20  # of a thing's availability
 MAX_NAMED = 500  # modes, effects, options of one thing
 NONE = "None"  # what a template makes of nothing: the state is not known
 
@@ -249,11 +250,13 @@ class Draft:
         self, key: str, template: str, take: Take, *, echo: str = "", names: Mapping[str, Any] | None = None
     ) -> bool:
         """What the topic of `key` tells, through the template of that name. Without such a topic the commands on the
-        topic `echo` tell it, where they can be read: they are taken for what then is. Returns whether it is so."""
+        topic `echo` tell it, where they can be read: they are taken for what then is; and so they are of a thing that
+        is `optimistic`. Returns whether it is so."""
         topic = self.topic(key)
-        if topic is not None and not self.optimistic:
+        if topic is not None:
             self.readings.setdefault(topic, []).append(Reading(self.template(template), take, names or {}))
-            return False
+            if not self.optimistic:
+                return False
         command = self.topic(echo) if echo else None
         if command is not None:
             self.readings.setdefault(command, []).append(Reading(None, take))
@@ -262,13 +265,13 @@ class Draft:
     def tells_state(
         self, key: str, template: str, told: Mapping[str, str], sender: Sender | None, sent: Mapping[str, str]
     ) -> None:
-        """The state, by the payloads that tell it (`told`: a state for each payload). Without a topic of `key` it is
-        assumed to be what was commanded last (`sent`, the same for what is sent), and marked so."""
+        """The state, by the payloads that tell it (`told`: a state for each payload). Without a topic of `key`, and of
+        a thing that is `optimistic`, it is taken to be what was commanded last (`sent`: the same for what is sent)."""
         topic = self.topic(key)
-        if topic is not None and not self.optimistic:
+        if topic is not None:
             take = words_take({payload: {"state": state} for payload, state in told.items()})
             self.readings.setdefault(topic, []).append(Reading(self.template(template), take))
-        elif sender is not None:
+        if (topic is None or self.optimistic) and sender is not None:
             words: dict[str, Said] = {}
             for payload, state in sent.items():
                 words.setdefault(sender(payload).payload, {"state": state})
@@ -324,7 +327,7 @@ def availability(draft: Draft) -> Availability:
     if listed is None:
         listed = []
     listed = listed if isinstance(listed, list) else [listed]
-    if len(listed) > MAX_NAMED or not all(isinstance(one, Mapping) for one in listed):
+    if len(listed) > MAX_TOPICS or not all(isinstance(one, Mapping) for one in listed):
         raise BadDescription("availability must be a list of topics")
     described = [Draft("", one) for one in listed]
     if draft.config.get("availability_topic"):

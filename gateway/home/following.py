@@ -11,6 +11,8 @@ from gateway.home.link import Link, Message
 from gateway.home.registry import Registry
 from gateway.home.things import Thing
 
+MAX_KEPT = 16 * 1024  # bytes of a message that is kept for things that come later
+
 
 class Following:
     """The things of one origin, and the topics that tell how they stand. A thing's last messages are kept, as a broker
@@ -75,7 +77,8 @@ class Following:
         followers = self._followers.get(message.topic)
         if not followers:
             return
-        self._last[message.topic] = message
+        if len(message.payload) <= MAX_KEPT:
+            self._last[message.topic] = message
         for thing_id in list(followers):
             self._tell(self._things[thing_id], message)
 

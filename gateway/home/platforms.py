@@ -23,6 +23,7 @@ from gateway.home.drivers import (
 from gateway.home.lights import light
 from gateway.home.things import UNKNOWN, CannotDo, Condition, Publication
 
+MAX_STEPS = 20  # speeds of a fan that are told one by one
 ALARM_STATES = (
     "disarmed",
     "armed_home",
@@ -125,7 +126,7 @@ def siren(draft: Draft) -> None:
 
 
 def fan(draft: Draft) -> None:
-    """A fan: on and off, its speed in percent, presets."""
+    """A fan: on and off, its speed in percent (its options: those that it has, where they are few), presets."""
     power = needed(draft, "command_topic", "command_template")
     on, off = draft.text("payload_on", "ON"), draft.text("payload_off", "OFF")
     told = {on: "on", off: "off", NONE: UNKNOWN}
@@ -158,6 +159,9 @@ def fan(draft: Draft) -> None:
         draft.reads("percentage_state_topic", "percentage_value_template", speed_take, echo="percentage_command_topic")
         draft.can("percentage", set_speed=set_speed)
         draft.bounds("percentage", 0, 100)
+        if most - least < MAX_STEPS:
+            steps = range(round(least), round(most) + 1)
+            draft.options["percentage"] = tuple(str(scaled(step, least - 1, most)) for step in steps)
     preset = choice(
         draft,
         "preset_mode",
@@ -247,7 +251,7 @@ def cover(draft: Draft) -> None:
         raise BadDescription("tilt_min and tilt_max must differ")
     state_topic = draft.topic("state_topic")
     # A position alone tells whether it is open, where nothing else does.
-    alone = state_topic is None or draft.optimistic
+    alone = state_topic is None
     stopped = draft.text("state_stopped", "stopped")
     told = {
         draft.text("state_opening", "opening"): "opening",
@@ -284,13 +288,13 @@ def cover(draft: Draft) -> None:
     draft.reads(
         "position_topic", "position_template", position_take, echo="" if moves else "set_position_topic", names=names
     )
-    if state_topic is not None and not draft.optimistic:
+    if state_topic is not None:
         draft.reads("state_topic", "value_template", state_take)
-    elif draft.topic("position_topic") is None or draft.optimistic:
+    if draft.optimistic or (state_topic is None and draft.topic("position_topic") is None):
         draft.assumed = True
         if moves is not None:
             sent = {draft.text("payload_open", "OPEN"): "open", draft.text("payload_close", "CLOSE"): "closed"}
-            draft.tells_state("state_topic", "", {}, moves, sent)
+            draft.tells_state("", "", {}, moves, sent)
     draft.reads("tilt_status_topic", "tilt_status_template", tilt_take, echo="tilt_command_topic", names=names)
 
     def set_position(values: Mapping[str, Any], _now: Condition) -> Iterable[Publication]:
@@ -361,11 +365,11 @@ def valve(draft: Draft) -> None:
     if by_position:
         draft.assumed = draft.reads("state_topic", "value_template", take, echo="command_topic", names=names)
         draft.can("current_position")
-    elif draft.topic("state_topic") is not None and not draft.optimistic:
-        draft.reads("state_topic", "value_template", take, names=names)
     else:
-        sent = {draft.text("payload_open", "OPEN"): "open", draft.text("payload_close", "CLOSE"): "closed"}
-        draft.tells_state("state_topic", "", {}, moves, sent)
+        draft.reads("state_topic", "value_template", take, names=names)
+        if draft.optimistic or draft.topic("state_topic") is None:
+            sent = {draft.text("payload_open", "OPEN"): "open", draft.text("payload_close", "CLOSE"): "closed"}
+            draft.tells_state("", "", {}, moves, sent)
     if moves is None:
         return
 

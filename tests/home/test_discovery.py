@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from gateway.config import MqttSettings
+from gateway.app import open_gateway
+from gateway.config import MqttSettings, Settings
+from gateway.edge import keys
 from gateway.home.discovery import FILTERS, Discovery
 from gateway.home.link import Link, Message
 from gateway.home.registry import Change, Registry
@@ -264,6 +266,13 @@ async def test_a_switch_that_never_tells_is_taken_to_be_as_it_was_commanded_by_a
         )
         here.publish("fan/state", "0")
         assert "assumed_state" not in (await here.stands("switch.fan", "off")).attributes
+        here.publish(
+            "homeassistant/switch/fan/config",
+            {"name": "Fan", "cmd_t": "fan/set", "stat_t": "fan/state", "pl_on": "1", "pl_off": "0", "opt": True},
+        )
+        await here.stands("switch.fan", "on", assumed_state=True)
+        here.publish("fan/state", "0")
+        await here.stands("switch.fan", "off", assumed_state=True)
 
 
 async def test_motion_that_is_not_taken_back_ends_by_itself(broker: Mosquitto) -> None:
@@ -326,7 +335,8 @@ def _json(value: Any) -> bytes:
 def test_no_more_things_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.home.discovery.MAX_THINGS", 3)
     registry = Registry()
-    discovery = Discovery(Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere"), registry, lambda: NOW)
+    link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
+    discovery = Discovery(link, registry, lambda: NOW)
     for number in range(5):
         told = orjson.dumps({"name": f"Lamp {number}", "cmd_t": "a"})
         discovery._heard(Message(f"homeassistant/switch/{number}/config", told))
@@ -335,6 +345,37 @@ def test_no_more_things_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     discovery._heard(Message("homeassistant/switch/0/config", b""))
     discovery._heard(Message("homeassistant/switch/4/config", orjson.dumps({"name": "Lamp 4", "cmd_t": "a"})))
     assert set(registry.things) == {"switch.lamp_1", "switch.lamp_2", "switch.lamp_4"}
+
+
+def test_a_topic_is_followed_as_long_as_a_thing_is_told_by_it() -> None:
+    link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
+    discovery = Discovery(link, Registry(), lambda: NOW)
+
+    def told(name: str, config: Any) -> set[str]:
+        payload = orjson.dumps(config) if config else b""
+        discovery._heard(Message(f"homeassistant/sensor/{name}/config", payload))
+        return set(link._handlers)
+
+    assert told("a", {"name": "A", "stat_t": "one"}) == {"one"}
+    assert told("b", {"name": "B", "stat_t": "one", "avty_t": "two"}) == {"one", "two"}
+    assert told("a", {"name": "A", "stat_t": "three"}) == {"one", "two", "three"}
+    assert told("b", None) == {"three"}
+    assert told("a", None) == set()
+
+
+def test_an_id_that_is_given_up_is_free_for_another() -> None:
+    registry = Registry()
+    discovery = Discovery(Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere"), registry, lambda: NOW)
+
+    def told(place: str, unique: str) -> list[str]:
+        payload = orjson.dumps({"name": "Lamp", "cmd_t": "a", "uniq_id": unique}) if unique else b""
+        discovery._heard(Message(f"homeassistant/switch/{place}/config", payload))
+        return sorted(registry.things)
+
+    assert told("old", "1") == ["switch.lamp"]
+    assert told("old", "") == []
+    assert told("new", "2") == ["switch.lamp"]
+    assert told("old", "1") == ["switch.lamp", "switch.lamp_2"]
 
 
 async def test_a_device_that_moves_to_another_topic_is_one_thing(broker: Mosquitto) -> None:
@@ -389,3 +430,13 @@ async def test_a_sensor_that_is_silent_for_too_long_is_out_of_reach(broker: Mosq
             here.publish("s", "5")
             async with asyncio.timeout(20):
                 assert [await heard.get(), await heard.get()] == [True, False]
+
+
+async def test_the_gateway_learns_things_from_its_broker(settings: Settings, broker: Mosquitto) -> None:
+    with_broker = settings.model_copy(update={"mqtt": MqttSettings(url=SecretStr(broker.url))})
+    async with Link(MqttSettings(url=SecretStr(broker.url)), "devices") as devices:
+        devices.publish("homeassistant/switch/lamp/config", b'{"name": "Lamp", "cmd_t": "lamp/set"}', retain=True)
+        async with open_gateway(with_broker, lambda words: None) as gateway:
+            registry = gateway.application[keys.REGISTRY]
+            assert await registry.until("switch.lamp", lambda now: "assumed_state" in now.attributes, 20)
+            assert [one.names for one in registry.entities()] == [("Lamp", "switch.lamp")]

@@ -691,6 +691,11 @@ def test_a_message_that_says_nothing_changes_nothing() -> None:
         assert thing.driver.read("s", payload, before, NOW) is before
 
 
+def test_the_few_speeds_of_a_fan_are_told() -> None:
+    assert made("fan", {"cmd_t": "a", "pct_cmd_t": "b", "spd_rng_max": 3}).options["percentage"] == ("33", "67", "100")
+    assert "percentage" not in made("fan", {"cmd_t": "a", "pct_cmd_t": "b"}).options
+
+
 def test_orders_are_published_safely() -> None:
     plain, kept = made("button", {"cmd_t": "a"}), made("button", {"cmd_t": "a", "qos": 2, "ret": True})
     assert plain.driver is not None

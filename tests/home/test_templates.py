@@ -80,7 +80,7 @@ HOSTILE = [
     "{{ 5 | round(-1000000000) | round(1000000000) | int * 10 ** 10 ** 10 }}",
     "{{ (7).to_bytes(1000000000) }}",
     "{{ range(10 ** 9) | list }}",
-    "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}",
+    "{% for a in range(100) %}{% for b in range(100) %}{% endfor %}{% endfor %}done",
     "{% for a in range(900) %}{{ value }}{% endfor %}",
     "{% set x = value %}" + "{% set x = x ~ x %}" * 60 + "{{ x }}",
     "{% set x = value %}" + "{% set x = x + x %}" * 60 + "{{ x }}",
