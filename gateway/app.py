@@ -27,6 +27,7 @@ from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
+from gateway.home.discovery import Discovery
 from gateway.home.intents import Commands
 from gateway.home.link import Link
 from gateway.home.registry import Registry
@@ -196,6 +197,9 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         registry = Registry()
         link = Link(settings.mqtt, f"ai-gateway-{household_uid}") if settings.mqtt.url.get_secret_value() else None
         if link is not None:
+            discovery = Discovery(link, registry, lambda: datetime.now(UTC))
+            stack.callback(discovery.close)
+            discovery.open()
             await stack.enter_async_context(link)
         home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.

@@ -15,7 +15,7 @@ import orjson
 
 from gateway.config import HomeSettings
 from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
-from gateway.home.colors import parse
+from gateway.home.colors import rgb_of
 from gateway.home.intents import DOMAINS, GATED
 from gateway.home.link import Link
 from gateway.home.orders import Progress, already, assumed, back, changed, moving, progress, settle, unseen
@@ -553,7 +553,7 @@ def _light(arguments: Mapping[str, Any]) -> Order:
             return Order("turn_off")
         values["brightness"] = max(1, round(percent * 255 / 100))
     if _given(arguments, "color"):
-        rgb = parse(arguments["color"])
+        rgb = rgb_of(arguments["color"])
         if rgb is None:
             raise BadRequest("no such colour is known; say its English name, or #rrggbb", field="color")
         values["rgb_color"] = rgb

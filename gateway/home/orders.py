@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from gateway.home.colors import parse
+from gateway.home.colors import rgb_of
 from gateway.home.things import Condition, Order
 
 BRIGHTNESS, POSITION, TEMPERATURE, VOLUME, MIRED = 3, 1, 0.1, 0.02, 3
@@ -80,7 +80,7 @@ def settle(order: Order, now: Condition) -> Order:
     if order.action == "change_volume" and (level := _number(now.attributes.get("volume_level"))) is not None:
         by = _number(values.get("by")) or 0.0
         return Order("set_volume", {"volume_level": round(min(1.0, max(0.0, level + by)), 3)})
-    if order.action == "turn_on" and "color" in values and (rgb := parse(values["color"])) is not None:
+    if order.action == "turn_on" and "color" in values and (rgb := rgb_of(values["color"])) is not None:
         del values["color"]
         return Order("turn_on", {**values, "rgb_color": rgb})
     return order
@@ -315,7 +315,7 @@ def _has(name: str, value: Any, now: Condition) -> bool:
         kelvin, wanted = _number(told.get(name)), _number(value)
         return bool(kelvin and wanted) and abs(1e6 / (kelvin or 1) - 1e6 / (wanted or 1)) <= MIRED
     if name in {"rgb_color", "color"}:
-        wanted_rgb, rgb = parse(value), _rgb(now)
+        wanted_rgb, rgb = rgb_of(value), _rgb(now)
         return wanted_rgb is not None and rgb is not None and _alike(wanted_rgb, rgb)
     return _same(value, told.get(name))
 
@@ -323,7 +323,7 @@ def _has(name: str, value: Any, now: Condition) -> bool:
 def _rgb(condition: Condition) -> tuple[int, int, int] | None:
     """The colour a thing tells, in whichever of its forms."""
     told = condition.attributes
-    if (rgb := parse(told.get("rgb_color"))) is not None:
+    if (rgb := rgb_of(told.get("rgb_color"))) is not None:
         return rgb
     hs = told.get("hs_color")
     if isinstance(hs, (list, tuple)) and len(hs) == 2:
@@ -331,7 +331,7 @@ def _rgb(condition: Condition) -> tuple[int, int, int] | None:
         if hue is not None and saturation is not None:
             red, green, blue = colorsys.hsv_to_rgb(hue % 360 / 360, min(max(saturation, 0), 100) / 100, 1)
             return round(red * 255), round(green * 255), round(blue * 255)
-    return parse(told.get("color"))
+    return rgb_of(told.get("color"))
 
 
 def _alike(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.home.colors import parse
+from gateway.home.colors import rgb_of
 from gateway.home.orders import Progress, already, assumed, back, changed, progress, settle, unseen
 from gateway.home.things import ACTIONS, Condition, Order
 
@@ -171,9 +171,9 @@ def test_whatever_things_say_it_is_read(action: str, data: st.DataObject, before
 
 
 def test_colours() -> None:
-    assert parse("Sky Blue") == (135, 206, 235)
-    assert parse("#0a0B0c") == (10, 11, 12)
-    assert parse([1, 2.4, 3]) == (1, 2, 3)
-    assert parse("sort of blue") is None
-    assert parse([1, 2, 300]) is None
-    assert parse([1, 2, float("nan")]) is None
+    assert rgb_of("Sky Blue") == (135, 206, 235)
+    assert rgb_of("#0a0B0c") == (10, 11, 12)
+    assert rgb_of([1, 2.4, 3]) == (1, 2, 3)
+    assert rgb_of("sort of blue") is None
+    assert rgb_of([1, 2, 300]) is None
+    assert rgb_of([1, 2, float("nan")]) is None

@@ -14,7 +14,7 @@ import yaml
 
 from gateway.errors import GatewayError
 from gateway.home.acting import Asker
-from gateway.home.colors import parse
+from gateway.home.colors import rgb_of
 from gateway.home.intents import DOMAINS, GATED, QUESTIONS, SEARCHES, Commands, Left
 from gateway.home.things import Condition
 from gateway.home.tools import TOOLS
@@ -94,7 +94,7 @@ def wanted_of(case: Case, device: Device, before: Condition) -> Condition:
             if "brightness" in slots:
                 told["brightness"] = round(slots["brightness"] * 2.55)
             if "color" in slots:
-                told["rgb_color"], told["color_mode"] = parse(slots["color"]), "rgb"
+                told["rgb_color"], told["color_mode"] = rgb_of(slots["color"]), "rgb"
             if "temperature" in slots:
                 told["color_temp_kelvin"], told["color_mode"] = slots["temperature"], "color_temp"
         case "HassClimateSetTemperature", _:
