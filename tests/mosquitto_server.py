@@ -38,7 +38,7 @@ def _libraries(program: str) -> dict[str, str]:
     """Where a broker that is not installed, only unpacked, finds what it needs."""
     if not program.startswith(str(UNPACKED)):
         return {}
-    return {"LD_LIBRARY_PATH": ":".join(str(folder) for folder in (UNPACKED / "usr/lib").glob("*-linux-gnu*"))}
+    return {"LD_LIBRARY_PATH": ":".join(str(folder) for folder in UNPACKED.glob("**/lib/*-linux-gnu*"))}
 
 
 class Mosquitto:
