@@ -379,14 +379,18 @@ async def test_nothing_is_published_twice_by_a_break(broker: Mosquitto, lost: st
         Wire(broker) as wire,
         Link(settings(wire.url), "gateway-1") as link,
     ):
-        await settled(link)
+        here = Heard()
+        link.subscribe("probe", here)
+        link.publish("probe", "x")
+        await here.next()
         wire.lose(to_broker=lost == "message", to_client=True)
         for number in range(40):
             link.publish(f"house/{number}", "x")
-        if lost == "confirmation":
-            await asyncio.wait_for(wire.swallowed.wait(), WAIT)
-        else:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(WAIT):
+            while link._connection is None or not link._connection.unconfirmed:
+                await asyncio.sleep(0)
+            if lost == "confirmation":
+                await wire.swallowed.wait()
         wire.cut()
         await away(link)
         wire.lose(to_broker=False, to_client=False)
