@@ -29,7 +29,7 @@ from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
 from gateway.home.discovery import Discovery
 from gateway.home.intents import Commands
-from gateway.home.link import Link
+from gateway.home.link import Link, client_id
 from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
@@ -195,12 +195,12 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         await warmer.start()
         stack.push_async_callback(warmer.close)
         registry = Registry()
-        link = Link(settings.mqtt, f"ai-gateway-{household_uid}") if settings.mqtt.url.get_secret_value() else None
-        if link is not None:
+        link = None
+        if settings.mqtt.url.get_secret_value():
+            link = Link(settings.mqtt, client_id(data / "mqtt-client-id"), metrics)
             discovery = Discovery(link, registry, lambda: datetime.now(UTC))
             stack.callback(discovery.close)
             discovery.open()
-            await stack.enter_async_context(link)
         home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
         warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")
@@ -279,6 +279,9 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[wire.MEMBER_NAMED] = member_named
         application[ollama.MODELS] = ollama.KnownModels(fleet)
         routes.register(application)
+        if link is not None:
+            # Now that everyone listens: the broker begins with what it kept for us.
+            await stack.enter_async_context(link)
         yield Gateway(application, household_id, backends, tuple(notes))
 
 

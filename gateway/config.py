@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -112,6 +113,22 @@ class RedisSettings(Section):
 
 class MqttSettings(Section):
     url: SecretStr = SecretStr("")
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    buffer: Positive = 1000
+
+    @field_validator("url")
+    @classmethod
+    def _broker(cls, url: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(url.get_secret_value())
+            fine = parts.scheme in ("mqtt", "mqtts") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            fine = False
+        if url.get_secret_value() and not fine:
+            raise ValueError("an address such as mqtt://127.0.0.1:1883 or mqtts://user:password@broker")
+        return url
 
 
 class WyomingSettings(Section):

@@ -16,7 +16,7 @@ import aiohttp
 from rich.console import Console
 from rich.text import Text
 
-from gateway.config import E5_DIMENSIONS, Settings
+from gateway.config import E5_DIMENSIONS, MqttSettings, Settings
 from gateway.errors import GatewayError, ModelError, StartError, StoreUnavailable, Unavailable
 from gateway.llm import embedded
 from gateway.llm.embedding import E5_MODEL, e5_installed
@@ -85,7 +85,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     yield _embedded_parts()
     yield await _named("Redis", "REDIS_URL", settings.redis.url.get_secret_value(), check_redis)
-    yield await _named("MQTT", "MQTT_URL", settings.mqtt.url.get_secret_value(), check_mqtt)
+    yield await _mqtt(settings.mqtt)
     yield await _port(settings)
 
 
@@ -311,6 +311,19 @@ async def _named(part: str, variable: str, url: str, check: Callable[[str], Awai
     except GatewayError as error:
         return Finding(part, "not ok", f"{error.message}; turns are answered without it")
     return Finding(part, "ok", "answers")
+
+
+async def _mqtt(settings: MqttSettings) -> Finding:
+    if not settings.url.get_secret_value():
+        return Finding("MQTT", "ok", "none named (MQTT_URL)")
+    try:
+        version = await check_mqtt(settings)
+    except Unavailable as error:
+        return Finding("MQTT", "not ok", f"{error.message}; turns are answered without it")
+    if version != "MQTT 5":
+        words = f"answers, with {version} only: requests over MQTT name their answer's topic by MQTT 5"
+        return Finding("MQTT", "note", words)
+    return Finding("MQTT", "ok", f"answers, with {version}")
 
 
 async def _port(settings: Settings) -> Finding:

@@ -66,6 +66,13 @@ class Metrics:
         self.journal_rejected = Counter(
             "gateway_journal_rejected", "Records that PostgreSQL will never take, set aside", registry=self.registry
         )
+        self.mqtt_connected = Gauge("gateway_mqtt_connected", "Whether the broker is there", registry=self.registry)
+        self.mqtt_messages = Counter(
+            "gateway_mqtt_messages", "MQTT messages, by direction (in, out)", ["direction"], registry=self.registry
+        )
+        self.mqtt_dropped = Counter(
+            "gateway_mqtt_dropped", "MQTT messages that were never published", registry=self.registry
+        )
         self.unembedded = Gauge("gateway_unembedded_rows", "Memory rows still without a vector", registry=self.registry)
         self.space_missing = Gauge(
             "gateway_space_missing_rows",

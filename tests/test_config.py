@@ -119,9 +119,9 @@ def test_an_empty_variable_is_none() -> None:
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("  sesame\n", encoding="utf-8")
+    secret.write_text("  mqtt://:sesame@broker\n", encoding="utf-8")
     found = value_at(load(FILE, {f"{name}_FILE": str(secret)}), ENVIRONMENT[name])
-    assert found.get_secret_value() == "sesame"
+    assert found.get_secret_value() == "mqtt://:sesame@broker"
 
 
 def test_a_secret_does_not_show() -> None:
@@ -176,6 +176,11 @@ def test_words_open_the_gateway(tmp_path: Path) -> None:
         # a wrong type
         ("server: {port: many}", {}, r"server\.port is 'many'; allowed: a valid integer.*"),
         ("server: 8080", {}, r"server is 8080; allowed: .*"),
+        # an address that is none
+        ("mqtt: {url: broker}", {}, r"mqtt\.url is \(not shown\); allowed: an address such as mqtt://.*"),
+        ("", {"MQTT_URL": "http://broker"}, r"MQTT_URL \(mqtt\.url\) is \(not shown\); allowed: an address such as .*"),
+        ("", {"MQTT_URL": "mqtt://:1883"}, r"MQTT_URL .*"),
+        ("", {"MQTT_URL": "mqtt://broker:sesame"}, r"MQTT_URL \(mqtt\.url\) is \(not shown\); .*"),
         ("cache: {ttl_seconds: 1.5}", {}, r"cache\.ttl_seconds is 1\.5; allowed: a valid integer.*"),
         ("household: {languages: en}", {}, r"household\.languages is 'en'; allowed: .*"),
         ("log: {words: often}", {}, r"log\.words is 'often'; allowed: a valid boolean.*"),

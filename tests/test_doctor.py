@@ -76,7 +76,7 @@ def redis_url() -> Iterator[str]:
 async def mqtt_url() -> AsyncIterator[str]:
     async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1024)
-        writer.write(b"\x20\x02\x00\x00")
+        writer.write(b"\x20\x03\x00\x00\x00")
         await reader.read()
         writer.close()
 

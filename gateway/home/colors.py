@@ -31,10 +31,10 @@ def rgb_of(said: Any) -> Rgb | None:
             return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
         return None
     try:
-        red, green, blue = (max(0, min(255, round(float(part)))) for part in said)
+        red, green, blue = (round(float(part)) for part in said)
     except (TypeError, ValueError, OverflowError):
         return None
-    return red, green, blue
+    return (red, green, blue) if all(0 <= part <= 255 for part in (red, green, blue)) else None
 
 
 def hs_of(rgb: Rgb) -> tuple[float, float]:
