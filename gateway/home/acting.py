@@ -442,24 +442,34 @@ class Actor:
                 heard.set_result("done")  # it tells where it is while it moves, not that it moves
 
         with self._registry.watching(watch, frozenset({thing_id})):
+            # What the thing says may be here before the broker's receipt.
+            sending = asyncio.create_task(self._publish(publications), name=f"order {thing_id}: send")
             try:
-                for one in publications:
-                    await self._link.send(one.topic, one.payload, qos=one.qos, retain=one.retain)
-            except Unavailable:
-                return "no_answer"
-            if silent:
-                now = self._registry.condition(thing_id)
-                self._registry.saw(thing_id, assumed(order, now, self._now()))
-                return "done"
-            try:
+                await asyncio.wait((sending, heard), return_when=asyncio.FIRST_COMPLETED)
+                if not heard.done():
+                    try:
+                        sending.result()
+                    except Unavailable:
+                        return "no_answer"
+                    if silent:
+                        now = self._registry.condition(thing_id)
+                        self._registry.saw(thing_id, assumed(order, now, self._now()))
+                        return "done"
                 async with asyncio.timeout(self._seconds):
                     return await heard
             except TimeoutError:
                 pass
+            finally:
+                sending.cancel()
+                await asyncio.wait((sending,))
         now = self._registry.condition(thing_id)
         if furthest is Progress.UNDERWAY:
             return "done"
         return "failed" if changed(order, before, now) and not moving(now) else "no_answer"
+
+    async def _publish(self, publications: Sequence[Publication]) -> None:
+        for one in publications:
+            await self._link.send(one.topic, one.payload, qos=one.qos, retain=one.retain)
 
     def _is_unsettled(self, thing_id: str) -> bool:
         """Whether the thing may still be about to do what it was told before."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import colorsys
 import json
+import socket
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -641,7 +642,9 @@ class House:
         self.came = asyncio.Event()
         self._by_topic = {topic: device for device in self.devices.values() for topic in device.commands}
         self._held: dict[str, deque[tuple[str, str]]] = {}
-        self._client = aiomqtt.Client("127.0.0.1", port, identifier="house")
+        at_once = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._client = aiomqtt.Client("127.0.0.1", port, identifier="house", socket_options=[at_once])
+        self._client.pending_calls_threshold = 10 * len(self.devices) + 100
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -649,9 +652,8 @@ class House:
         if self._by_topic:
             await self._client.subscribe([(topic, 1) for topic in self._by_topic])
         self._task = asyncio.create_task(self._listen(), name="simulated house")
-        for device in self.devices.values():
-            await self.available(device.id, True)
-            await self.tell(device.id)
+        await asyncio.gather(*(self.available(device.id, True) for device in self.devices.values()))
+        await asyncio.gather(*(self.tell(device.id) for device in self.devices.values()))
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -75,12 +75,16 @@ class Lived:
 async def living(
     broker: Mosquitto, devices: list[Device], *, seconds: float = 10.0, **settings: Any
 ) -> AsyncIterator[Lived]:
-    async with (
-        House(broker.port, devices) as house,
-        Link(MqttSettings(url=SecretStr(broker.url)), "gateway-acting") as link,
-    ):
-        registry = Registry()
-        move_in(registry, link, devices)
+    registry, link = Registry(), Link(MqttSettings(url=SecretStr(broker.url)), "gateway-acting")
+    move_in(registry, link, devices)
+    subscribed = asyncio.Event()
+
+    async def greet() -> None:
+        subscribed.set()
+
+    link.greet(greet)
+    async with House(broker.port, devices) as house, link:
+        await asyncio.wait_for(subscribed.wait(), 20)
         lived = Lived(house, registry, link, HomeSettings(confirm_seconds=seconds, **settings))
         await settled(registry, devices)
         yield lived
