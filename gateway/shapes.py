@@ -57,11 +57,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A thing at home that the assistant may touch, as the client's prompt states it."""
+    """A thing at home that the assistant may touch, as the client's prompt or the registry states it."""
 
     names: tuple[str, ...]
     domain: str
     areas: tuple[str, ...] = ()
+    floor: str | None = None
 
 
 class Things(tuple[Entity, ...]):  # noqa: SLOT001 (the hash has to be kept somewhere)

@@ -115,7 +115,7 @@ def tell(understood: Understood, seen: Sequence[Seen]) -> str | None:
                 return None
         elif understood.response not in _OF_SEVERAL or wanted is None:
             return None
-    elif len(seen) != 1:
+    elif len(seen) != 1 or not _is_number(seen[0].attributes.get("current_temperature", seen[0].state)):
         return None
     matched = tuple(one for one in seen if wanted is not None and is_as(one, str(wanted)))
     unmatched = tuple(one for one in seen if one not in matched)
@@ -140,10 +140,15 @@ def is_as(seen: Seen, wanted: str) -> bool:
 def _sayable(seen: Seen, language: str) -> bool:
     """Whether the state can be said as it is: it is a number, or the language has a word for it. Home Assistant's words
     are English, and French would need to know the thing's gender."""
+    known = language == "en" or (language == "pl" and seen.state in {"on", "off", "open", "closed"})
+    return known or _is_number(seen.state)
+
+
+def _is_number(value: Any) -> bool:
     try:
-        float(seen.state)
-    except ValueError:
-        return language == "en" or (language == "pl" and seen.state in {"on", "off", "open", "closed"})
+        float(value)
+    except (TypeError, ValueError):
+        return False
     return True
 
 

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import aiomqtt
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from wyoming.asr import Transcript
 
 from gateway.app import listening, open_gateway
 from gateway.config import HomeSettings, MqttSettings, Settings
 from gateway.edge import keys
+from gateway.edge.wyoming import from_transcript
+from gateway.home.acting import Actor
+from gateway.home.intents import GATED, Commands
 from gateway.home.link import Link, Message
 from gateway.home.registry import Registry
 from gateway.home.things import Condition, Order, Publication, Thing
+from gateway.shapes import Reply, Scope, Turn
+from gateway.turn.act import Act, Consents
+from gateway.turn.home import Home as AtHome
 from tests.house import House, speech
 from tests.mosquitto_server import Mosquitto
 from tests.scripted_model import HANG, Answer, Tools
@@ -139,6 +147,8 @@ async def home(
         devices.add("light.kitchen", "Kitchen Light", "Kitchen", {"state": "off"})
         devices.add("light.counter", "Counter Light", "Kitchen", {"state": "off"})
         devices.add("light.office", "Office Lamp", "Office", {"state": "off"})
+        devices.add("light.loft", "Loft Light", "Loft", {"state": "on"}, floor="Upstairs")
+        devices.add("climate.office", "Office Heating", "Office", {"state": "heat", "current_temperature": 19.5})
         devices.add("lock.front", "Front Door", "Hall", {"state": "locked"})
         devices.add("light.salon", "Lumière du salon", "Salon", {"state": "off"})
         devices.add("light.sypialnia", "Lampa w sypialni", "Sypialnia", {"state": "off"})
@@ -196,6 +206,12 @@ async def test_an_area_at_once_and_one_that_is_dead(home: Home) -> None:
     assert reply["intent"] == "HassTurnOn"
 
 
+async def test_a_floor_at_once(home: Home) -> None:
+    reply = await home.say("turn off all the lights upstairs")
+    assert home.devices.commanded() == [("light.loft", {"action": "turn_off"})]
+    assert speech(reply) == "Turned off the lights"
+
+
 async def test_a_dead_thing_is_not_said_to_have_answered(home: Home) -> None:
     home.devices.dead.add("light.office")
     assert speech(await home.say("turn on the office lamp")) == "No answer from Office Lamp."
@@ -231,6 +247,16 @@ async def test_what_is_guarded_needs_a_yes(home: Home, language: str, said: str,
     assert home.devices.commanded() == [("lock.front", {"action": "unlock"})]
     await home.say(yes, conversation_id="c1", language=language)
     assert home.devices.commanded() == []
+
+
+async def test_a_gate_is_asked_for_in_polish(home: Home) -> None:
+    home.devices.add("cover.brama", "Brama", None, {"state": "closed"}, device_class="gate")
+    reply = await home.say("otwórz bramę", conversation_id="c1", language="pl")
+    assert speech(reply) == "Czy mam otworzyć: Brama?"
+    assert speech(await home.say("nie", conversation_id="c1", language="pl")) == "Dobrze, zostawiam."
+    await home.say("otwórz bramę", conversation_id="c1", language="pl")
+    await home.say("tak", conversation_id="c1", language="pl")
+    assert home.devices.commanded() == [("cover.brama", {"action": "open"})]
 
 
 @pytest.mark.parametrize("words", ["no", "forget it", "what is the capital of France?"])
@@ -282,9 +308,13 @@ async def test_what_is_guarded_is_not_unlocked_by_undo_alone(home: Home) -> None
     [
         ("en", "is the kitchen light on?", "No, off"),
         ("en", "what is the temperature in the bedroom?", "21.5 degrees"),
+        ("en", "what is the temperature in the office?", "19.5 degrees"),
+        ("pl", "jaka jest temperatura w bedroom", "Temperatura wynosi 21,5 stopnia"),
         ("en", "are any lights on in the kitchen?", "No"),
         ("en", "is the front door locked?", "Yes"),
-        ("en", "which lights are on", "Not any"),
+        ("en", "which lights are on", "Loft Light"),
+        ("en", "how many lights are on", "1"),
+        ("en", "are all the lights off?", "No, Loft Light is not off"),
         ("en", "what is the bedroom temperature", "Bedroom temperature is 21.5 °C"),
         ("fr", "est-ce que la lumière du salon est allumée ?", "Non"),
         ("pl", "czy lampa w sypialni jest włączona?", "Nie"),
@@ -294,6 +324,7 @@ async def test_states_are_told_at_once(home: Home, language: str, question: str,
     reply = await home.say(question, language=language)
     assert speech(reply).startswith(answer)
     assert {source["kind"] for source in reply["sources"]} == {"state"}
+    assert reply["response"]["response_type"] == "query_answer"
     assert reply["cache"].startswith("bypass")
     assert not home.model.chats
     assert home.devices.commanded() == []
@@ -303,6 +334,19 @@ async def test_a_state_that_changed_is_told_as_it_is_now(home: Home) -> None:
     assert speech(await home.say("is the kitchen light on?")) == "No, off"
     await home.say("turn on the kitchen light")
     assert speech(await home.say("is the kitchen light on?")) == "Yes"
+
+
+async def test_what_cannot_be_reached_is_not_guessed(home: Home) -> None:
+    registry = home.devices.registry
+    registry.saw("light.kitchen", replace(registry.condition("light.kitchen"), available=False))
+    assert speech(await home.say("is the kitchen light on?")) == "Not reachable at the moment: Kitchen Light."
+    registry.saw("light.kitchen", Condition())
+    assert speech(await home.say("is the kitchen light on?")) == "I don't know that at the moment: Kitchen Light."
+
+
+async def test_the_time_is_told_without_the_model(home: Home) -> None:
+    assert re.search(r"\d", speech(await home.say("what time is it")))
+    assert not home.model.chats
 
 
 async def test_the_model_words_what_the_package_cannot(home: Home) -> None:
@@ -421,3 +465,38 @@ async def test_with_the_broker_away_it_is_said(home: Home) -> None:
 
 async def test_without_a_link_it_is_out_of_reach(house: House, tmp_path: Path) -> None:
     assert speech(await house.say("turn on the kitchen light")) == "I can't operate anything at home from here."
+
+
+async def test_spoken_over_wyoming(home: Home) -> None:
+    scope = Scope(home.gateway.household_id)
+    ask = from_transcript(Transcript("turn on the office lamp").event(), scope, 1000)
+    pieces = [piece async for piece in home.gateway.application[keys.PIPELINE].run(ask)]
+    assert isinstance(pieces[-1], Reply)
+    assert pieces[-1].text == "Turned on the light"
+    assert home.devices.commanded() == [("light.office", {"action": "turn_on"})]
+
+
+async def test_work_on_data_touches_nothing(home: Home) -> None:
+    turn = Turn(Scope(home.gateway.household_id), "turn on the office lamp", "automation", task=True)
+    _ = [piece async for piece in home.gateway.application[keys.PIPELINE].run(turn)]
+    assert home.devices.commanded() == []
+    assert not home.model.chats[-1].get("tools")
+
+
+async def test_a_model_without_tools_does_not_pretend() -> None:
+    registry, consents = Registry(), Consents()
+    registry.put(Thing("light.kitchen", "Kitchen Light", "discovery", area="Kitchen"))
+    at_home = AtHome(
+        registry,
+        cast(Actor, None),  # nothing is carried out here
+        Commands(allowed=GATED),
+        consents,
+        now=lambda: datetime.now(UTC),
+        model_acts=lambda: False,
+    )
+    turn = at_home.furnished(Turn(Scope(1), "please dim whatever light is behind the sofa", "wyoming", voice=True))
+    assert at_home.offers(turn)
+    act = await at_home.understood(turn, "en", {}, "c1")
+    assert isinstance(act, Act)
+    assert act.text == "I did not understand what is to be done at home."
+    assert not at_home.for_model(turn, "en", ()).tools
