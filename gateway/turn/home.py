@@ -26,7 +26,7 @@ from gateway.home.intents import CLOCK, LIVE_CONTEXT, Commands, Understood
 from gateway.home.registry import Registry
 from gateway.home.things import UNKNOWN, CannotDo, Condition, Thing
 from gateway.home.wishes import asks_to_act, asks_to_undo
-from gateway.shapes import CacheControl, ChatRequest, Delta, Finish, Message, Source, ToolCall, Turn, Usage
+from gateway.shapes import CacheControl, ChatRequest, Delta, Entity, Finish, Message, Source, ToolCall, Turn, Usage
 from gateway.turn.act import Act, Consents
 from gateway.turn.answer import Answer
 from gateway.turn.phrases import phrase
@@ -95,6 +95,8 @@ class Home:
         self._consents = consents
         self._now = now
         self._model_acts = model_acts
+        self._overview_of: tuple[Entity, ...] = ()
+        self._overview = ""
 
     # --- what a turn is given
 
@@ -126,7 +128,11 @@ class Home:
 
     def head(self, head: str) -> str:
         """The system text with what is at home behind it."""
-        return "\n\n".join(filter(None, (head, tools.context(self._registry))))
+        entities = self._registry.entities()
+        if entities is not self._overview_of:
+            # Takes tens of milliseconds for a large house, and changes only with what is there.
+            self._overview_of, self._overview = entities, tools.context(self._registry)
+        return "\n\n".join(filter(None, (head, self._overview)))
 
     # --- what is understood without the model
 
