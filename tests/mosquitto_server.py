@@ -51,7 +51,7 @@ class Mosquitto:
         self._folder.mkdir(parents=True, exist_ok=True)
         conf = self._folder / "mosquitto.conf"
         conf.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence true\n"
             f"persistence_location {self._folder}/\nmax_queued_messages 100000\nuser root\n"
         )
         self._process = await asyncio.create_subprocess_exec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,6 +26,8 @@ STATUS_TOPIC = "ai-gateway/status"
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 SEND_SECONDS = 2.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+# Without it a command waits 40 ms for the receipt of the message before (Nagle's algorithm, delayed receipts).
+AT_ONCE = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 MAX_WAITING = 1000  # messages kept while the broker is away
 
 
@@ -161,6 +164,7 @@ class Link:
             password=unquote(parts.password) if parts.password else None,
             identifier=self._client_id,
             protocol=aiomqtt.ProtocolVersion.V5,
+            socket_options=[AT_ONCE],
             will=aiomqtt.Will(STATUS_TOPIC, "offline", qos=1, retain=True),
         )
 

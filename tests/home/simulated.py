@@ -639,6 +639,7 @@ class House:
     def __init__(self, port: int, devices: Iterable[Device]) -> None:
         self.devices = {device.id: device for device in devices}
         self.commands: list[tuple[str, str]] = []  # the id of the one that was commanded, and the payload
+        self.stood: list[tuple[str, Condition]] = []  # how anything stood, each time it was touched
         self.came = asyncio.Event()
         self._by_topic = {topic: device for device in self.devices.values() for topic in device.commands}
         self._held: dict[str, deque[tuple[str, str]]] = {}
@@ -665,6 +666,7 @@ class House:
 
     async def tell(self, device_id: str) -> None:
         """Lets the device tell how it stands."""
+        self.stood.append((device_id, self.devices[device_id].truth))
         for topic, payload in self.devices[device_id].tell():
             await self._client.publish(topic, payload, qos=1, retain=True)
 
