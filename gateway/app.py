@@ -27,8 +27,9 @@ from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
+from gateway.home.acting import Actor
 from gateway.home.discovery import Discovery
-from gateway.home.intents import Commands
+from gateway.home.intents import GATED, Commands
 from gateway.home.link import Link, client_id
 from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose
@@ -56,8 +57,10 @@ from gateway.store.pool import Database
 from gateway.store.server import EmbeddedServer
 from gateway.training.export import Export
 from gateway.training.feedback import Feedback
+from gateway.turn.act import Consents
 from gateway.turn.cached import Cached
 from gateway.turn.conversations import Conversations
+from gateway.turn.home import Home
 from gateway.turn.language import Languages
 from gateway.turn.pipeline import Pipeline
 from gateway.turn.record import Recorder
@@ -201,28 +204,46 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             discovery = Discovery(link, registry, lambda: datetime.now(UTC))
             stack.callback(discovery.close)
             discovery.open()
-        home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
+        commands = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
-        warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")
+        warming = asyncio.create_task(
+            asyncio.to_thread(_warm, commands, settings.household.languages), name="languages"
+        )
         stack.push_async_callback(asyncio.wait, [warming])
         time_zone = ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None
+
+        def local_now() -> datetime:
+            return datetime.now(time_zone).astimezone(time_zone)
+
+        consents, home = Consents(), None
+        if link is not None:
+            home = Home(
+                registry,
+                Actor(registry, link, settings.home, local_now),
+                # What is guarded is asked for before it is moved: none of it need be left to the model.
+                Commands(allowed=GATED, kept=settings.home.left_to_model),
+                consents,
+                now=local_now,
+                model_acts=lambda: fleet.kind != "embedded",
+            )
         pipeline = Pipeline(
             settings=settings,
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
             languages=languages,
-            understanding=Understanding(knowledge, preferences, forgetting, home),
+            understanding=Understanding(knowledge, preferences, forgetting, commands, consents, home),
             cached=Cached(cache, epoch, settings.cache, time_zone),
             recall=Recall(
                 knowledge,
                 preferences,
                 Past(database, measurements, is_question),
                 settings.recall,
-                now=lambda: datetime.now(time_zone).astimezone(time_zone),
+                now=local_now,
             ),
             fleet=fleet,
             warmer=warmer,
             recorder=Recorder(journal, metrics, words=settings.log.words),
+            home=home,
         )
 
         async def embeddings() -> str | None:

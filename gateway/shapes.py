@@ -57,11 +57,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A thing at home that the assistant may touch, as the client's prompt states it."""
+    """A thing at home that the assistant may touch, as the client's prompt or the registry states it."""
 
     names: tuple[str, ...]
     domain: str
     areas: tuple[str, ...] = ()
+    floor: str | None = None
 
 
 class Things(tuple[Entity, ...]):  # noqa: SLOT001 (the hash has to be kept somewhere)
@@ -210,7 +211,8 @@ class Space:
 class Source:
     """A piece of memory that was put before the model.
 
-    `kind` is preference, knowledge, document, conversation, event or measurement; `at` when it was told, said or seen;
+    `kind` is preference, knowledge, document, conversation, event, measurement or state (how a thing at home stands, of
+    no row: `id` 0); `at` when it was told, said or seen;
     `origin` where it comes from, in words; `outdated`: something newer says otherwise.
     """
 
@@ -247,7 +249,8 @@ class CacheOutcome:
 class Reply:
     """The whole answer to a turn. `timings` are milliseconds by step; `intent` is set where the gateway acted itself;
     `degraded` names the parts that were away; `error` is what ended a failed turn (then `text` says so in words).
-    `expanded` is what the question was expanded by for the recall, and why."""
+    `expanded` is what the question was expanded by for the recall, and why. `actions` is what became of each thing at
+    home that the gateway itself was to move: thing, action, verdict."""
 
     turn_id: str
     conversation_id: str
@@ -263,6 +266,7 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     timings: Mapping[str, float] = field(default_factory=dict)
     intent: str | None = None
+    actions: tuple[Mapping[str, Any], ...] = ()
     degraded: tuple[str, ...] = ()
     error: GatewayError | None = None
 

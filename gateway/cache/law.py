@@ -336,6 +336,8 @@ _WORD = re.compile(r"\w+")
 REASONS = tuple(_EN)
 # What happened grows with every turn and every sensor's word, and no epoch tells of it.
 PAST_KINDS = frozenset({"conversation", "event", "measurement"})
+# How things at home stand holds for the moment it was read.
+LIVE_KINDS = frozenset({"state"})
 # What asks nothing and is shorter, names a thing, or is said to an assistant that has tools may be a command in words
 # unknown here.
 MIN_STATEMENT = 7
@@ -384,6 +386,10 @@ def why_not_store(
         return "empty-answer"
     if not recall_complete or reply.degraded:
         return "incomplete-recall"
+    if reply.actions:
+        return "action"
+    if any(source.kind in LIVE_KINDS for source in reply.sources):
+        return "state"
     if any(source.kind in PAST_KINDS for source in reply.sources):
         return "past"
     if epoch is None:

@@ -18,6 +18,7 @@ from gateway.edge.api import Input, Name, Output, Text
 from gateway.edge.keys import PIPELINE, SCOPE
 from gateway.edge.queueing import QueueStatus, to_json
 from gateway.edge.wire import cache_control
+from gateway.home.intents import ASKING
 from gateway.shapes import Delta, Reply, Turn
 
 EVENTS = "text/event-stream"
@@ -126,7 +127,7 @@ async def _stream(request: web.Request, turn: Turn) -> web.StreamResponse:
 def to_body(reply: Reply) -> dict[str, Any]:
     """The reply as a `ConversationReply` states it; made without one, which would take longer than the rest."""
     data: dict[str, Any] = {"targets": [], "success": [], "failed": []}
-    kind = "action_done" if reply.intent else "query_answer"
+    kind = "action_done" if reply.intent and reply.intent not in ASKING else "query_answer"
     if reply.error is not None:
         kind, data = "error", {"code": "unknown"}
     return {

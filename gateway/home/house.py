@@ -102,9 +102,10 @@ def house(
         for form, ones in said.items()
         for one in sorted(ones, key=lambda one: (one.place, one.name))
     ]
-    words = frozenset(
-        word for text in (*said, *(form for form, _ in spoken_areas)) for word in _WORD.findall(text.casefold())
-    )
+    floors = dict.fromkeys(filter(None, (floor, *(entity.floor for entity in entities))))
+    spoken_floors = [(form, name) for name in floors for form in forms(name, language)]
+    places = (form for form, _ in (*spoken_areas, *spoken_floors))
+    words = frozenset(word for text in (*said, *places) for word in _WORD.findall(text.casefold()))
     near: dict[str, set[str]] = defaultdict(set)
     for word in words:
         if len(word) >= SHORTEST_MISHEARD and word.isalpha():
@@ -115,7 +116,7 @@ def house(
         {
             "name": TextSlotList.from_tuples(names, name="name", allow_template=False),
             "area": TextSlotList.from_tuples(spoken_areas, name="area", allow_template=False),
-            "floor": TextSlotList.from_tuples([(floor, floor)] if floor else [], name="floor", allow_template=False),
+            "floor": TextSlotList.from_tuples(spoken_floors, name="floor", allow_template=False),
         },
         frozenset(_key(form) for form, _ in spoken_areas),
         words,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -79,7 +79,8 @@ _WORD = re.compile(r"\w+")
 @dataclass(frozen=True, slots=True)
 class Understood:
     """A tool call that says what was said. `tool` is the offered name; `response` the key of the answer's template and
-    `slots` what it may name, in the speaker's words. `ask_model_after`: a question, and the model words its answer.
+    `slots` what it may name, in the speaker's words. `ask_model_after`: a question, and the model words its answer;
+    `about` then holds the slots' values (name, area, domain, device_class, state ...), whatever the tool takes of them.
     """
 
     intent: str
@@ -89,6 +90,7 @@ class Understood:
     response: str
     slots: Mapping[str, Any]
     ask_model_after: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +343,7 @@ class Commands:
             meaning.response,
             dict(meaning.words),
             ask_model_after=True,
+            about={name: value.name if isinstance(value, Said) else value for name, value in slots.items()},
         )
 
 

@@ -53,7 +53,7 @@ class Registry:
         """What is exposed, as a turn knows it. The very same object until a thing comes, goes or changes its names."""
         if self._entities is None:
             self._entities = Things(
-                Entity((*thing.names, thing.id), thing.domain, (thing.area,) if thing.area else ())
+                Entity((*thing.names, thing.id), thing.domain, (thing.area,) if thing.area else (), thing.floor)
                 for _, thing in sorted(self._things.items())
                 if thing.exposed
             )

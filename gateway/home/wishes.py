@@ -36,3 +36,40 @@ def asks_to_act(utterance: str, language: str) -> bool:
     if wish is None or utterance.rstrip().endswith("?"):
         return False
     return wish.match(plain(tidy(utterance), language)) is not None
+
+
+_IT = {
+    "en": r"(?:it|that|this|them|everything|what you (?:just )?did|the last (?:one|command|action))",
+    "fr": r"(?:[çc]a|cela|tout|tout [çc]a|la derni[èe]re (?:action|commande)|ce que tu (?:as|viens de) (?:fait|faire))",
+    "pl": r"(?:to|go|j[ąa]|je|wszystko|ostatni(?:ą|e) (?:akcj[ęe]|polecenie)|to,? co zrobi[łl][eaę][śs])",
+}
+_UNDO = {
+    "en": rf"(?:undo|revert|reverse)(?: {_IT['en']})?|(?:take|turn|put|change|switch|set) {_IT['en']} back(?: (?:again|as it was|how it was|to how it was|the way it was))?|"
+    rf"(?:put|set) {_IT['en']} (?:as|how|the way) (?:it was|they were)(?: before)?",
+    "fr": rf"(?:annuler?|d[ée]fais|d[ée]faire)(?: {_IT['fr']})?|(?:reviens|revenir) en arri[èe]re|"
+    rf"(?:remets|remettre|rem[èe]ts?)(?: {_IT['fr']}|-l[ea]s?)?(?: comme (?:avant|c'[ée]tait(?: avant)?)| dans l'[ée]tat d'avant)",
+    "pl": rf"(?:cofnij|wycofaj|przywr[óo][ćc]|odwr[óo][ćc]|cofn[ąa][ćc])(?: {_IT['pl']})?|(?:zmie[ńn]|przestaw|ustaw|prze[łl][ąa]cz) {_IT['pl']} z powrotem|"
+    rf"zr[óo]b {_IT['pl']},? jak by[łl]o",
+}
+_BEFORE_UNDO = {
+    "en": r"(?:(?:oh|oops|no|sorry|wait|ok|okay|actually|never ?mind|please)[,.!]* )*",
+    "fr": r"(?:(?:oh|oups|non|pardon|attends|ok|en fait|finalement|laisse tomber|s'il te pla[iî]t)[,.!]* )*",
+    "pl": r"(?:(?:oj|ojej|nie|przepraszam|czekaj|ok|jednak|niewa[żz]ne|prosz[ęe])[,.!]* )*",
+}
+_BEHIND_UNDO = {
+    "en": r"(?:,? (?:please|again|now))*",
+    "fr": r"(?:,? (?:s'il te pla[iî]t|s'il vous pla[iî]t|stp|svp))*",
+    "pl": r"(?:,? (?:prosz[ęe]|teraz))*",
+}
+_TAKES_BACK = {
+    language: re.compile(rf"{_BEFORE_UNDO[language]}(?:{undo}){_BEHIND_UNDO[language]}", re.IGNORECASE)
+    for language, undo in _UNDO.items()
+}
+
+
+def asks_to_undo(utterance: str, language: str) -> bool:
+    """Whether the utterance, as a whole, takes back what was done last. Languages without a table: never."""
+    pattern = _TAKES_BACK.get(language)
+    text = tidy(utterance)
+    said = {text.strip(" .!"), plain(text, language).strip(" .!")}
+    return pattern is not None and not text.endswith("?") and any(pattern.fullmatch(one) for one in said)

@@ -102,9 +102,14 @@ _FORGET = {
 }
 # To a question whether something should go: only what can mean nothing else.
 _YES = {
-    "en": r"(?:yes|yeah|yep|sure|ok(?:ay)?|of course|go ahead|do it|do that|please do|forget (?:it|them|that)|right|please)",
-    "fr": r"(?:oui|ouais|d'accord|vas-y|allez-y|bien s[ûu]r|fais-le|ok(?:ay)?|oublie(?:-les?|-la)?|s'il te pla[iî]t|s'il vous pla[iî]t)",
-    "pl": r"(?:tak|jasne|dobrze|oczywi[śs]cie|zr[óo]b to|zapomnij(?: o tym| to)?|prosz[ęe]|pewnie|ok(?:ej|ay)?)",
+    "en": r"(?:yes|yeah|yep|sure|ok(?:ay)?|of course|go ahead|do it|do that|please do|right|please)",
+    "fr": r"(?:oui|ouais|d'accord|vas-y|allez-y|bien s[ûu]r|fais-le|ok(?:ay)?|s'il te pla[iî]t|s'il vous pla[iî]t)",
+    "pl": r"(?:tak|jasne|dobrze|oczywi[śs]cie|zr[óo]b to|prosz[ęe]|pewnie|ok(?:ej|ay)?)",
+}
+_FORGET_IT = {
+    "en": r"forget (?:it|them|that)",
+    "fr": r"oublie(?:-les?|-la)?",
+    "pl": r"zapomnij(?: o tym| to)?",
 }
 _NO = {
     "en": r"(?:no|nope|don't|do not|stop|cancel|never mind|no,? thanks|no,? thank you|keep (?:it|them|that)|leave (?:it|them))",
@@ -164,11 +169,14 @@ def understand(utterance: str, language: str) -> Command | None:
     return None
 
 
-def consents(utterance: str, language: str) -> bool | None:
-    """Whether `utterance` says yes (true) or no (false) and nothing else; None for everything else."""
+def consents(utterance: str, language: str, *, forgetting: bool = False) -> bool | None:
+    """Whether `utterance` says yes (true) or no (false) and nothing else; None for everything else. "Forget it" is a yes
+    where it was asked about `forgetting`, and a no elsewhere."""
     text = unicodedata.normalize("NFC", utterance).replace("’", "'").strip()
     for meaning, words in ((True, _YES), (False, _NO)):
         one = words.get(language, words["en"])
+        if meaning is forgetting:
+            one = rf"(?:{one}|{_FORGET_IT.get(language, _FORGET_IT['en'])})"
         if re.fullmatch(rf"{one}(?:[,\s]+{one})*[\s.!]*", text, re.IGNORECASE):
             return meaning
     return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.memory.recall import Recalled
-from gateway.shapes import CacheOutcome, Delta, FinishReason, Message, Reply, ToolCall, Turn, Usage
+from gateway.shapes import CacheOutcome, Delta, FinishReason, Message, Reply, Source, ToolCall, Turn, Usage
 from gateway.store.households import Moment
 from gateway.store.preferences import Preference
+from gateway.turn.act import Act
 from gateway.turn.phrases import has_phrase, phrase
 
 ACTED = "acted"  # the reason why the cache was not asked: the gateway did itself what was said
@@ -20,7 +22,8 @@ ACTED = "acted"  # the reason why the cache was not asked: the gateway did itsel
 
 @dataclass
 class Answer:
-    """Belongs to one run of the pipeline. Times are milliseconds."""
+    """Belongs to one run of the pipeline. Times are milliseconds. `live` is how things at home stand that were asked
+    about; `actions` what became of those that were to be moved."""
 
     turn: Turn
     language: str = "en"
@@ -33,6 +36,8 @@ class Answer:
     cache_key: str | None = None
     moment: Moment | None = None
     recalled: Recalled = field(default_factory=Recalled)
+    live: tuple[Source, ...] = ()
+    actions: tuple[Mapping[str, Any], ...] = ()
     degraded: set[str] = field(default_factory=set)
     finish: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
@@ -92,6 +97,11 @@ class Answer:
         """What to say aloud about `error`, in the turn's language."""
         return phrase(self.language, error.code if has_phrase(error.code) else "model_error")
 
+    def acted(self, act: Act) -> None:
+        """Takes over what the gateway did itself."""
+        self.intent, self.language = act.intent, act.language
+        self.actions, self.live = act.actions, act.sources
+
     def step(self, name: str) -> AbstractContextManager[None]:
         """Times a step."""
         return _Step(self.timings, name)
@@ -109,11 +119,12 @@ class Answer:
             finish=self.finish,
             thinking="".join(self._thinking),
             tool_calls=self.tool_calls,
-            sources=self.recalled.sources,
+            sources=(*self.live, *self.recalled.sources),
             expanded=self.recalled.added,
             usage=self.usage,
             timings=self.timings,
             intent=self.intent,
+            actions=self.actions,
             degraded=tuple(sorted(self.degraded.union(self.recalled.missing))),
             error=self.error,
         )

@@ -38,6 +38,7 @@ class Cached:
         """
         turn, entry = answer.turn, None
         reason = "disabled" if self._settings.ttl_seconds == 0 else None
+        reason = reason or ("state" if answer.live else None)
         reason = reason or law.why_not_look(turn, answer.language, answer.history)
         if reason is None:
             answer.cache_key = cache_key(

@@ -17,10 +17,12 @@ from gateway.memory.preferences import Preferences
 from gateway.memory.recall import Question, Recall, Recalled
 from gateway.shapes import ChatRequest, Delta, Finish, Priority, Reply, Turn
 from gateway.turn import prompt
+from gateway.turn.act import Act
 from gateway.turn.again import asks_again, corrects
 from gateway.turn.answer import ACTED, Answer
 from gateway.turn.cached import Cached
 from gateway.turn.conversations import Conversations, asked_again
+from gateway.turn.home import Home
 from gateway.turn.language import Languages
 from gateway.turn.phrases import phrase
 from gateway.turn.record import Recorder
@@ -52,7 +54,9 @@ class Pipeline:
         fleet: Fleet,
         warmer: Warmer,
         recorder: Recorder,
+        home: Home | None = None,
     ) -> None:
+        """`home` is what can be reached there; None where there is no link to it."""
         self._settings = settings
         self._conversations = conversations
         self._preferences = preferences
@@ -63,6 +67,7 @@ class Pipeline:
         self._fleet = fleet
         self._warmer = warmer
         self._recorder = recorder
+        self._home = home
 
     async def run(self, turn: Turn) -> AsyncGenerator[Delta | Reply, None]:
         """Yields the answer's deltas as they come and, once the turn is recorded, the whole `Reply`.
@@ -100,17 +105,22 @@ class Pipeline:
             return answer.sentence_for(answer.error)
         if answer.text.strip() or answer.tool_calls:
             return None
-        return phrase(answer.language, _instead_of_nothing(answer.turn))
+        return phrase(answer.language, _instead_of_nothing(answer))
 
     async def _steps(self, answer: Answer) -> AsyncGenerator[Delta, None]:
         with answer.step("understand"):
             await self._situate(answer)
             turn = answer.turn
             act = await self._understanding(turn, answer.language, answer.preferences, answer.conversation_id)
-        if act is not None:
-            answer.intent, answer.language = act.intent, act.language
+        if isinstance(act, Act):
+            answer.acted(act)
             yield Delta(act.text, "", act.tool_calls, Finish("tool_calls" if act.tool_calls else "stop"))
             return
+
+        if act is not None:
+            answer.live = act.sources
+        if self._home is not None:
+            turn = answer.turn = self._home.for_model(turn, answer.language, answer.history)
 
         with answer.step("cache"):
             stored = await self._cached.stored(
@@ -137,14 +147,19 @@ class Pipeline:
             for delta in replay(stored):
                 yield delta
             return
-        async with aclosing(self._ask(answer, self._prompt(answer, turn))) as deltas:
+        request = self._prompt(answer, turn)
+        if self._home is not None and self._home.offers(turn):
+            asked = self._home.conversed(answer, request, lambda request: self._ask(answer, request))
+        else:
+            asked = self._ask(answer, request)
+        async with aclosing(asked) as deltas:
             async for delta in deltas:
                 yield delta
         self._cached.keep(answer, lambda: self._fingerprint(answer))
 
     async def _situate(self, answer: Answer) -> None:
         """The conversation, what was said in it, what the speaker prefers, the language, the model."""
-        turn = answer.turn
+        turn = answer.turn = self._home.furnished(answer.turn) if self._home is not None else answer.turn
         answer.model = turn.model or self._fleet.name
         answer.conversation_id = self._conversations.identify(turn)
         answer.history = turn.history
@@ -185,7 +200,7 @@ class Pipeline:
             model=answer.model,
             head=self._head(turn),
             history=answer.history,
-            recalled=answer.recalled,
+            recalled=replace(answer.recalled, sources=(*answer.live, *answer.recalled.sources)),
             language=answer.language,
             say_language=not turn.head and turn.edge in PLAIN_EDGES,
         )
@@ -227,8 +242,10 @@ class Pipeline:
         return reply
 
     def _head(self, turn: Turn) -> str:
-        """The client's own system text, else the household's where the client brings none and asks for none."""
-        return turn.head if turn.head or turn.edge not in PLAIN_EDGES else self._settings.llm.system_prompt
+        """The client's own system text, else the household's where the client brings none and asks for none; what is at
+        home behind it, where the model may act there."""
+        head = turn.head if turn.head or turn.edge not in PLAIN_EDGES else self._settings.llm.system_prompt
+        return self._home.head(head) if self._home is not None and self._home.offers(turn) else head
 
 
 def _question(answer: Answer) -> Question:
@@ -247,9 +264,11 @@ def _question(answer: Answer) -> Question:
     )
 
 
-def _instead_of_nothing(turn: Turn) -> str:
+def _instead_of_nothing(answer: Answer) -> str:
     """The sentence for an answer without words: behind a tool's result, what the result says."""
-    results = [message.content for message in turn.continuation if message.role == "tool"]
+    if answer.actions:
+        return "done" if all(action["verdict"] in ("done", "already") for action in answer.actions) else "failed"
+    results = [message.content for message in answer.turn.continuation if message.role == "tool"]
     if not results:
         return "empty"
     return "failed" if any(failed(result) for result in results) else "done"

@@ -124,6 +124,7 @@ def _record(turn: Turn, reply: Reply, started: datetime, cache_key: str | None) 
             "error": reply.error.code if reply.error is not None else None,
             "continuation": bool(turn.continuation),
             "tool_calls": [{"name": call.name, "arguments": dict(call.arguments)} for call in reply.tool_calls],
+            "actions": [dict(action) for action in reply.actions],
             "sources": [{"kind": source.kind, "id": source.id, "score": source.score} for source in reply.sources],
             "expanded": {why: list(texts) for why, texts in reply.expanded.items()},
             "timings": dict(reply.timings),

@@ -8,10 +8,8 @@ between, so that a restart changes nothing.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gateway.errors import BadRequest, JournalFull, StoreUnavailable
@@ -26,14 +24,14 @@ from gateway.memory.preferences import Accepted, Preferences
 from gateway.shapes import Entity, Scope, ToolCall, Turn
 from gateway.store.knowledge import NewKnowledge
 from gateway.store.preferences import Preference
+from gateway.turn.act import Act, Consents
+from gateway.turn.home import Home, Live
 from gateway.turn.phrases import phrase
 
 PATIENCE_SECONDS = 2.0  # with a database that hangs, before it is said so
 LISTED = 8  # facts told aloud; more would not be listened to
 SOURCE = "conversation"
 TOLD_BEFORE_FORGETTING = 3
-ANSWER_SECONDS = 120.0  # for a yes, after it was asked whether something should be forgotten
-MAX_ASKED = 256
 REMEMBERED = {
     "added": "remembered",
     "known": "remembered_already",
@@ -42,50 +40,36 @@ REMEMBERED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
-    """What was done, and how to say so, in `language`; or the tool calls by which the client is to do it."""
-
-    intent: str
-    language: str
-    text: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is forgotten on a yes, until then (monotonic seconds)."""
-
-    wish: Wish
-    language: str
-    until: float
-
-
 class Understanding:
     """Acts on the commands of `gateway.memory.commands` and `gateway.home.intents`."""
 
     def __init__(
-        self, knowledge: KnowledgeBase, preferences: Preferences, forgetting: Forgetting, home: Commands
+        self,
+        knowledge: KnowledgeBase,
+        preferences: Preferences,
+        forgetting: Forgetting,
+        commands: Commands,
+        consents: Consents,
+        home: Home | None,
     ) -> None:
+        """`home` is what the gateway itself can reach; `commands` understands for clients that act themselves."""
         self._knowledge = knowledge
         self._preferences = preferences
         self._forgetting = forgetting
+        self._commands = commands
+        self._consents = consents
         self._home = home
-        # What was asked whether it should be forgotten, by conversation and speaker. A restart asks anew.
-        self._asked: OrderedDict[tuple[str, Scope], _Asked] = OrderedDict()
 
     async def __call__(
         self, turn: Turn, language: str, preferences: Iterable[Preference], conversation_id: str
-    ) -> Act | None:
-        """What was done for the utterance, or None where the model should answer it."""
+    ) -> Act | Live | None:
+        """What was done for the utterance; how things stand, where that is asked; None: the model should answer it."""
         if turn.task:
             return None
         if not turn.continuation:
-            asked = self._asked.pop((conversation_id, turn.scope), None)
-            if asked is not None and time.monotonic() < asked.until:
-                agreed = commands.consents(turn.utterance, asked.language)
-                if agreed is not None:
-                    return await self._forget(turn.scope, asked) if agreed else self._kept(asked)
+            act = await self._consents.heard((conversation_id, turn.scope), turn.utterance)
+            if act is not None:
+                return act
             match commands.understand(turn.utterance, language):
                 case commands.Remember() as command:
                     return await self._remember(turn.scope, command)
@@ -100,15 +84,19 @@ class Understanding:
                     return await self._tell(turn.scope, command)
                 case None:
                     pass
-        return await self._command(turn, language, preferences)
+        return await self._command(turn, language, preferences, conversation_id)
 
-    async def _command(self, turn: Turn, language: str, preferences: Iterable[Preference]) -> Act | None:
+    async def _command(
+        self, turn: Turn, language: str, preferences: Iterable[Preference], conversation_id: str
+    ) -> Act | Live | None:
         if turn.voice and not turn.head and not turn.tools:
             # An assistant's client without a prompt and tools of its own can say what is wanted, and cannot do it.
             out_of_reach = asks_to_act(turn.utterance, language)
             return self._said("home.out_of_reach", language, "out_of_reach") if out_of_reach else None
         turn, aliases = _with_aliases(turn, preferences)
-        understood = self._home.understand(turn, language, aliases)
+        if self._home is not None and self._home.offers(turn):
+            return await self._home.understood(turn, language, aliases, conversation_id)
+        understood = self._commands.understand(turn, language, aliases)
         # Recognition holds the interpreter for some milliseconds: whoever waits for less goes first.
         await asyncio.sleep(0)
         if not isinstance(understood, Understood):
@@ -192,24 +180,22 @@ class Understanding:
             return self._said("memory.forget", command.language, "memory_away")
         if not found:
             return self._said("memory.forget", command.language, "forget_nothing")
-        self._asked[conversation_id, scope] = _Asked(wish, command.language, time.monotonic() + ANSWER_SECONDS)
-        while len(self._asked) > MAX_ASKED:
-            self._asked.popitem(last=False)
+        language = command.language
+
+        async def forget() -> Act:
+            try:
+                await self._forgetting.forget(scope, wish)
+            except StoreUnavailable:
+                return self._said("memory.forget", language, "memory_away")
+            return self._said("memory.forget", language, "forgotten")
+
+        kept = self._said("memory.forget", language, "forget_kept")
+        self._consents.ask((conversation_id, scope), language, forget, kept, forgetting=True)
         texts = [row.text for row in (found.entries or found.versions or found.turns or found.training)]
         texts = list(dict.fromkeys(text.strip().rstrip(" .!") for text in texts))
         facts, more = texts[:TOLD_BEFORE_FORGETTING], len(texts) - TOLD_BEFORE_FORGETTING
         name = "forget_ask" if more <= 0 else "forget_ask_more"
         return self._said("memory.forget", command.language, name, facts="; ".join(facts), more=more)
-
-    async def _forget(self, scope: Scope, asked: _Asked) -> Act:
-        try:
-            await self._forgetting.forget(scope, asked.wish)
-        except StoreUnavailable:
-            return self._said("memory.forget", asked.language, "memory_away")
-        return self._said("memory.forget", asked.language, "forgotten")
-
-    def _kept(self, asked: _Asked) -> Act:
-        return self._said("memory.forget", asked.language, "forget_kept")
 
     @staticmethod
     def _said(intent: str, language: str, sentence: str, /, **values: object) -> Act:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.cache import law
 from gateway.cache.key import normalise
 from gateway.errors import ModelTimeout
-from gateway.shapes import CacheControl, CacheOutcome, Entity, Message, Reply, Scope, ToolCall, Turn
+from gateway.shapes import CacheControl, CacheOutcome, Entity, Message, Reply, Scope, Source, ToolCall, Turn
 from tests.benchmarks.intents import cases
 from tests.questions import GENERAL, KEPT_OUT
 
@@ -202,6 +202,12 @@ def why_not(
 
 def test_a_whole_answer_is_stored() -> None:
     assert why_not() is None
+
+
+def test_what_holds_for_a_moment_is_not_stored() -> None:
+    assert why_not(replace(REPLY, sources=(Source("state", 0, "Kitchen Light: on"),))) == "state"
+    done = {"thing": "light.kitchen", "action": "turn_on", "verdict": "done"}
+    assert why_not(replace(REPLY, actions=(done,))) == "action"
 
 
 def test_what_is_not_whole_is_not_stored() -> None:

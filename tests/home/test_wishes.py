@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.home.wishes import asks_to_act
+from gateway.home.wishes import asks_to_act, asks_to_undo
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,38 @@ def test_a_wish(language: str, said: str) -> None:
 )
 def test_no_wish(language: str, said: str) -> None:
     assert not asks_to_act(said, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Undo that."),
+        ("en", "undo"),
+        ("en", "never mind, turn it back"),
+        ("en", "please put it back as it was"),
+        ("en", "oops, undo what you just did"),
+        ("fr", "annule ça"),
+        ("fr", "Annule ça, s'il te plaît."),
+        ("fr", "remets ça comme avant"),
+        ("pl", "cofnij to"),
+        ("pl", "Przywróć to, proszę"),
+        ("pl", "zrób to, jak było"),
+    ],
+)
+def test_taking_back(language: str, said: str) -> None:
+    assert asks_to_undo(said, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "how do I undo a commit?"),
+        ("en", "turn back the clock"),
+        ("en", "undo the zip of the tent"),
+        ("fr", "annule le minuteur"),
+        ("pl", "cofnij zegar o godzinę"),
+        ("de", "undo that"),
+    ],
+)
+def test_not_taking_back(language: str, said: str) -> None:
+    assert not asks_to_undo(said, language)

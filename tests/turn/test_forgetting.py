@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.turn import understand
+from gateway.turn import act
 from tests.house import House, speech
 from tests.scripted_model import Answer
 
@@ -86,7 +86,7 @@ async def test_a_yes_elsewhere_or_too_late_is_no_yes(house: House, monkeypatch: 
     assert await say(house, "yes", conversation="bedroom") == "Sure?"
     assert await say(house, "yes") == "Done, that is forgotten."
     await say(house, "Remember that the bins go out on Friday")
-    monkeypatch.setattr(understand, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(act, "ANSWER_SECONDS", 0.0)
     await say(house, "Forget that the bins go out")
     assert await say(house, "yes") == "Sure."
     assert await known(house) == ["the bins go out on Friday"]
