@@ -28,6 +28,7 @@ from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
 from gateway.home.intents import Commands
+from gateway.home.learning import Learning
 from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose
@@ -197,6 +198,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         link = Link(settings.mqtt, f"ai-gateway-{household_uid}") if settings.mqtt.url.get_secret_value() else None
         if link is not None:
             await stack.enter_async_context(link)
+            await stack.enter_async_context(Learning(link, registry, settings.home, lambda: datetime.now(UTC)))
         home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
         warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")
