@@ -27,7 +27,9 @@ from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
+from gateway.home.history import History
 from gateway.home.intents import Commands
+from gateway.home.keeping import Keeping
 from gateway.home.learning import Learning
 from gateway.home.link import Link
 from gateway.home.registry import Registry
@@ -198,7 +200,12 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         link = Link(settings.mqtt, f"ai-gateway-{household_uid}") if settings.mqtt.url.get_secret_value() else None
         if link is not None:
             await stack.enter_async_context(link)
-            await stack.enter_async_context(Learning(link, registry, settings.home, lambda: datetime.now(UTC)))
+            history = History(registry, database, household, settings.home.history, lambda: datetime.now(UTC))
+            await stack.enter_async_context(history)
+            keeping = Keeping(registry, database, household, lambda: datetime.now(UTC))
+            await stack.enter_async_context(keeping)
+            learning = Learning(link, registry, settings.home, lambda: datetime.now(UTC), keeping)
+            await stack.enter_async_context(learning)
         home = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
         warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")

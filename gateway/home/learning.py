@@ -19,8 +19,9 @@ from types import TracebackType
 from typing import Self
 
 from gateway.config import HomeSettings
-from gateway.errors import SettingsError
+from gateway.errors import GatewayError, SettingsError
 from gateway.home.configured import Overrides, load
+from gateway.home.keeping import Keeping
 from gateway.home.link import Link
 from gateway.home.registry import Change, Registry
 from gateway.home.statestream import Statestream
@@ -116,7 +117,8 @@ class Merging:
             names = dict.fromkeys((*thing.aliases, *(name for name in other.names if name != thing.name)))
             thing = replace(
                 thing,
-                aliases=tuple(names),
+                # What it was called once is not what it is called.
+                aliases=tuple(names) if other.origin != "kept" else thing.aliases,
                 area=thing.area or other.area,
                 floor=thing.floor or other.floor,
                 device_class=thing.device_class or other.device_class,
@@ -143,8 +145,17 @@ class Merging:
 class Learning:
     """Keeps a registry. `async with` it, once the link is there."""
 
-    def __init__(self, link: Link, registry: Registry, settings: HomeSettings, now: Callable[[], datetime]) -> None:
-        """`now` is aware."""
+    def __init__(
+        self,
+        link: Link,
+        registry: Registry,
+        settings: HomeSettings,
+        now: Callable[[], datetime],
+        keeping: Keeping | None = None,
+    ) -> None:
+        """`now` is aware. `keeping` knows what stood at home before the start."""
+        self._keeping = keeping
+        self._kept = Registry()
         self._file = settings.entities_file
         self._task: asyncio.Task[None] | None = None
         self._stack = ExitStack()
@@ -156,11 +167,19 @@ class Learning:
         registries.append(Registry())
         sources.append(Statestream(link, registries[-1], settings.statestream_topic, now))
         self._sources = sources
-        self._merging = Merging(registries, registry)
+        self._told = tuple(registries)
+        self._merging = Merging([*registries, self._kept], registry)
         self.error: str | None = None  # what is wrong with the file, where something is
 
     async def __aenter__(self) -> Self:
         self._merging.watch(self._stack)
+        for told in self._told:
+            self._stack.enter_context(told.watching(self._gone))
+        if self._keeping is not None:
+            try:
+                await self._keeping.load(self._kept)
+            except GatewayError as error:
+                log.warning("what stood at home is not known before the broker tells: %s", error.message)
         await self.read()
         for source in self._sources:
             source.open()
@@ -176,6 +195,11 @@ class Learning:
                 await self._task
             self._task = None
         self._stack.close()
+
+    def _gone(self, change: Change) -> None:
+        """What a source says is gone is not remembered either, unless another still tells of it."""
+        if change.thing is None and not any(change.id in told.things for told in self._told):
+            self._kept.drop(change.id)
 
     async def read(self) -> None:
         """Reads the file anew; a mistake is told, and what was read before stays."""

@@ -71,7 +71,7 @@ def test_what_is_said_of_a_thing() -> None:
     ],
 )
 def test_a_mistake_is_told_by_its_line(text: str, told: str) -> None:
-    with pytest.raises(SettingsError, match="entities.yaml, line") as caught:
+    with pytest.raises(SettingsError, match=r"entities\.yaml, line") as caught:
         parse(text, "entities.yaml")
     assert told in caught.value.message
 
