@@ -263,8 +263,8 @@ class Bridge:
         self.link = link
         self.registry = registry
 
-    def tell(self, topic: str, told: Any, *, retain: bool = False) -> None:
-        self.link.publish(f"home/z2m/{topic}", told if isinstance(told, str) else json.dumps(told), retain=retain)
+    def tell(self, topic: str, told: Any) -> None:
+        self.link.publish(f"home/z2m/{topic}", told if isinstance(told, str) else json.dumps(told), retain=True)
 
     async def until(self, thing_id: str, **wanted: Any) -> Condition:
         def holds(now: Condition) -> bool:
@@ -294,25 +294,25 @@ async def bridge(broker: Mosquitto) -> AsyncIterator[Bridge]:
 
 async def test_devices_come_tell_and_go(bridge: Bridge) -> None:
     lamp, plug = device("kitchen/lamp", LIGHT), device("plug", {"type": "switch", "features": [STATE]}, address="0x2")
-    bridge.tell("kitchen/lamp", {"state": "ON", "brightness": 254}, retain=True)
-    bridge.tell("kitchen/lamp/availability", {"state": "online"}, retain=True)
-    bridge.tell("plug/availability", "offline", retain=True)  # as before 2.0
-    bridge.tell("bridge/devices", [device("Coordinator", type="Coordinator", definition=None), lamp, plug], retain=True)
+    bridge.tell("kitchen/lamp", {"state": "ON", "brightness": 254})
+    bridge.tell("kitchen/lamp/availability", {"state": "online"})
+    bridge.tell("plug/availability", "offline")  # as before 2.0
+    bridge.tell("bridge/devices", [device("Coordinator", type="Coordinator", definition=None), lamp, plug])
     assert (await bridge.until("light.kitchen_lamp", state="on", available=True)).attributes["brightness"] == 255
     await bridge.until("switch.plug", available=False)
 
-    bridge.tell("bridge/state", {"state": "offline"}, retain=True)
+    bridge.tell("bridge/state", {"state": "offline"})
     await bridge.until("light.kitchen_lamp", available=False, state="on")
-    bridge.tell("bridge/state", "online", retain=True)
+    bridge.tell("bridge/state", "online")
     await bridge.until("light.kitchen_lamp", available=True)
     await bridge.until("switch.plug", available=False)
 
-    bridge.tell("bridge/devices", [device("lamp", LIGHT), plug], retain=True)  # renamed
+    bridge.tell("bridge/devices", [device("lamp", LIGHT), plug])  # renamed
     await bridge.until_there("light.lamp", "switch.plug")
-    bridge.tell("lamp", {"state": "OFF"}, retain=True)
+    bridge.tell("lamp", {"state": "OFF"})
     await bridge.until("light.lamp", state="off")
-    bridge.tell("bridge/devices", "no list", retain=True)
-    bridge.tell("bridge/devices", [], retain=True)
+    bridge.tell("bridge/devices", "no list")
+    bridge.tell("bridge/devices", [])
     await bridge.until_there()
 
 
@@ -329,7 +329,7 @@ async def test_groups_and_their_scenes(bridge: Bridge) -> None:
     await bridge.until_there("light.a", "light.b", "light.living_room_all", "scene.living_room_all_film")
     both = bridge.registry.things["light.living_room_all"]
     assert "brightness" in both.capabilities
-    bridge.tell("Living room/All", {"state": "ON", "brightness": 127}, retain=True)
+    bridge.tell("Living room/All", {"state": "ON", "brightness": 127})
     await bridge.until("light.living_room_all", state="on", brightness=128)
     scene = bridge.registry.things["scene.living_room_all_film"]
     assert sent_by(scene) == ("home/z2m/Living room/All/set", {"scene_recall": 3})
