@@ -28,8 +28,10 @@ from gateway.edge.keys import Part
 from gateway.edge.middleware import middlewares
 from gateway.errors import StartError, StoreUnavailable
 from gateway.home.acting import Actor
-from gateway.home.discovery import Discovery
+from gateway.home.history import History
 from gateway.home.intents import GATED, Commands
+from gateway.home.keeping import Keeping
+from gateway.home.learning import Learning
 from gateway.home.link import Link, client_id
 from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose
@@ -201,9 +203,12 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         link = None
         if settings.mqtt.url.get_secret_value():
             link = Link(settings.mqtt, client_id(data / "mqtt-client-id"), metrics)
-            discovery = Discovery(link, registry, lambda: datetime.now(UTC))
-            stack.callback(discovery.close)
-            discovery.open()
+            history = History(registry, database, household, settings.home.history, utc_now)
+            await stack.enter_async_context(history)
+            keeping = Keeping(registry, database, household, utc_now)
+            await stack.enter_async_context(keeping)
+            learning = Learning(link, registry, settings.home, utc_now, keeping)
+            await stack.enter_async_context(learning)
         commands = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
         warming = asyncio.create_task(
@@ -395,6 +400,10 @@ def data_folder(folder: Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StartError(f"the data folder {folder} cannot be written; set GATEWAY_DATA to one that can")
     return folder
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _warm(home: Commands, languages: Sequence[str]) -> None:

@@ -214,11 +214,24 @@ class HouseholdSettings(Section):
         return name
 
 
+class HistoryRule(Section):
+    """Which things' past is kept, and how. `of`: domains, ids, or patterns of ids."""
+
+    of: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+    to: Literal["measurements", "events", "nothing"]
+    every: Annotated[float, Field(ge=0)] = 60.0
+    change: Annotated[float, Field(ge=0)] = 0.0
+
+
 class HomeSettings(Section):
     allowed: tuple[str, ...] = ()
     left_to_model: tuple[str, ...] = ()
     confirm: tuple[str, ...] = ()
     confirm_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    entities_file: Path = Path("config/entities.yaml")
+    zigbee2mqtt_topics: tuple[Annotated[str, Field(pattern="^[^#+/][^#+]*$")], ...] = ("zigbee2mqtt",)
+    statestream_topic: Annotated[str, Field(pattern="^[^#+/][^#+]*$")] = "homeassistant/statestream"
+    history: tuple[HistoryRule, ...] = ()
 
 
 class CacheSettings(Section):

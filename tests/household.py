@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gateway.edge import keys, routes
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.middleware import middlewares
 from gateway.errors import ModelUnavailable, StartError
+from gateway.home.registry import Registry
 from gateway.llm.embedding import Embedder, OllamaEmbedder
 from gateway.memory.backgrounds import Backgrounds
 from gateway.memory.documents import Documents
@@ -66,6 +67,7 @@ class Household:
     feedback: Feedback
     export: Export
     parts_away: set[str]
+    registry: Registry = field(default_factory=Registry)
 
     def turn(
         self, session_id: str = "talk", *, member_id: int | None = None, user: str = "Hi?", text: str = "Hello."
@@ -114,6 +116,7 @@ class Household:
         app[keys.EXPORT] = self.export
         app[keys.CACHE] = self.cache
         app[keys.METRICS] = self.metrics
+        app[keys.REGISTRY] = self.registry
         app[keys.PARTS] = {
             "chat": keys.Part(lambda: check("chat"), needed=True),
             "postgres": keys.Part(lambda: check("postgres")),

@@ -13,6 +13,7 @@ from gateway.edge import (
     conversation,
     conversations,
     documents,
+    home,
     measurements,
     memory,
     ollama,
@@ -54,6 +55,10 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("GET",    "/measurements",       measurements.read,   measurements.Wanted,   {200: measurements.History}, "What an entity told, in parts of the time"),
     Endpoint("DELETE", "/measurements",       measurements.delete, measurements.Unwanted, {200: measurements.Deleted}, "Forget what an entity told"),
     Endpoint("GET",    "/measurements/entities", measurements.entities, Nothing,          {200: measurements.Entities}, "Entities of which something is kept"),
+
+    Endpoint("GET",    "/home/entities",      home.entities,       home.Filter,           {200: home.Entities},   "What stands at home, and how"),
+    Endpoint("GET",    "/home/events",        home.events,         Nothing,               {200: home.EVENTS},     "Follow what changes at home (server-sent events)"),
+    Endpoint("GET",    "/home/actions",       home.actions,        home.Listing,          {200: home.Actions},    "What was done at home, newest first"),
 
     Endpoint("POST",   "/preferences/set",    preferences.put,     preferences.Setting,   {200: preferences.Item, 201: preferences.Item, 202: preferences.AcceptedKey}, "Set a preference"),
     Endpoint("GET",    "/preferences/get",    preferences.get,     preferences.Wanted,    {200: preferences.ItemOrItems}, "Read by key or category", fails=(404,)),
@@ -113,4 +118,6 @@ def register(app: web.Application, *more: Endpoint[Any]) -> None:
         app.router.add_route(method, path, handler)
         app.router.add_route(method, DOOR + path.removeprefix("/"), handler)
     app.on_response_prepare.append(mark_response)
+    app[home.FOLLOWERS] = set()
+    app.on_shutdown.append(home.end_events)
     app[OPENAPI] = orjson.dumps(document(endpoints, max_text=app[SETTINGS].server.max_text_characters))

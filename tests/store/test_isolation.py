@@ -15,6 +15,7 @@ from gateway.store import (
     cache,
     conversations,
     documents,
+    entities,
     forgetting,
     history,
     knowledge,
@@ -38,6 +39,8 @@ ROWS: Mapping[str, str] = {
     "preferences": "(household_id, member_id, key, value) VALUES ($1, $2, 'secret', '{}')",
     "measurements": "(household_id, member_id, entity, time, value) VALUES ($1, $2, 'secret', now(), 1)",
     "events": "(household_id, member_id, entity, time, state) VALUES ($1, $2, 'secret', now(), 'on')",
+    "actions": "(household_id, member_id, edge, speaker, words, thing_id, action, verdict) "
+    "VALUES ($1, $2, 'mqtt', 'hall', 'secret', 'light.hall', 'turn_on', 'done')",
     "vectors": "(household_id, member_id, kind, ref_id, space_id, embedding) VALUES ($1, $2, 'test', "
     "coalesce($2::bigint, 0), (SELECT id FROM embedding_spaces WHERE household_id = $1), '[1,2,3]')",
     "response_cache": "(household_id, member_id, query_hash, query_text, response, memory_epoch) "
@@ -45,7 +48,7 @@ ROWS: Mapping[str, str] = {
     "training_data": "(household_id, member_id, turn_id, input_text, output_text) "
     "VALUES ($1, $2::bigint, gen_random_uuid(), 'secret', 'o')",
 }
-OF_THE_HOUSEHOLD = {"households", "members", "embedding_spaces"}
+OF_THE_HOUSEHOLD = {"households", "members", "embedding_spaces", "entities"}
 # Kept by the schema itself, to be read only.
 KEPT = {"knowledge_words", "knowledge_totals"}
 
@@ -82,6 +85,10 @@ async def people(admin: asyncpg.Connection, household_id: int) -> People:
     for household in (household_id, other):
         await admin.execute(
             "INSERT INTO embedding_spaces (household_id, model, dimensions, state) VALUES ($1, 'm', 3, 'current')",
+            household,
+        )
+        await admin.execute(
+            "INSERT INTO entities (household_id, entity_id, name, origin) VALUES ($1, 'light.hall', 'secret', 'mqtt')",
             household,
         )
     for table, values in ROWS.items():
@@ -305,6 +312,31 @@ async def test_the_store_itself_asks_within_the_scope(
                 )
                 == []
             )
+
+
+async def test_what_stands_at_home_is_known_to_its_household_alone(
+    admin: asyncpg.Connection, database: Database, people: People
+) -> None:
+    for scope in people.all:
+        async with database.scoped(scope) as connection:
+            assert [thing.entity_id for thing in await entities.kept(connection)] == ["light.hall"]
+        another = people.home.household_id + people.other.household_id - scope.household_id
+        for statement in (
+            "INSERT INTO entities (household_id, entity_id, name, origin) VALUES ($1, 'light.x', 'x', 'mqtt')",
+            "UPDATE entities SET household_id = $1",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with database.scoped(scope) as connection:
+                    await connection.execute(statement, another)
+    async with database.scoped(people.eve) as connection:
+        await entities.keep(
+            connection, [entities.Kept("light.hall", "Hers", "mqtt"), entities.Kept("lock.a", "A", "x")]
+        )
+        await entities.forget(connection, ["light.hall", "lock.b"])
+        assert await entities.forget_older(connection, datetime.now(UTC) + timedelta(days=1)) == 1
+        assert await entities.actions(connection, 10, thing_id="light.hall") != []
+    left = await admin.fetch("SELECT household_id, entity_id, name FROM entities")
+    assert [tuple(row) for row in left] == [(people.home.household_id, "light.hall", "secret")]
 
 
 async def test_tokens(admin: asyncpg.Connection, database: Database, people: People) -> None:

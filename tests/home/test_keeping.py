@@ -1,0 +1,74 @@
+"""What stood at home is known again after a restart, before the broker tells."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import asyncpg
+from pydantic import SecretStr
+
+from gateway.config import HomeSettings, MqttSettings
+from gateway.home.keeping import Keeping
+from gateway.home.learning import Learning
+from gateway.home.link import Link
+from gateway.home.registry import Registry
+from gateway.shapes import Scope
+from gateway.store.pool import Database
+from tests.mosquitto_server import Mosquitto
+
+LAMP = "homeassistant/statestream/light/desk"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def test_it_is_known_again_with_its_age(
+    broker: Mosquitto, admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    settings = MqttSettings(url=SecretStr(broker.url))
+    async with Link(settings, "ha") as ha:
+        registry = Registry()
+        async with (
+            Link(settings, "us") as us,
+            Keeping(registry, database, scope, now) as keeping,
+            Learning(us, registry, HomeSettings(), now, keeping),
+        ):
+            for key, value in (("friendly_name", '"Desk"'), ("brightness", "7"), ("state", "on")):
+                ha.publish(f"{LAMP}/{key}", value, retain=True)
+            assert await registry.until("light.desk", lambda now: now.state == "on", 20) is not None
+            was = registry.condition("light.desk")
+        row = await admin.fetchrow("SELECT name, domain, origin, state, seen_at FROM entities")
+        assert row is not None
+        assert tuple(row)[:4] == ("Desk", "light", "statestream", "on")
+
+        registry = Registry()
+        async with (
+            Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1:1")), "us") as away,
+            Keeping(registry, database, scope, now) as keeping,
+            Learning(away, registry, HomeSettings(), now, keeping),
+        ):
+            thing, condition = registry.things["light.desk"], registry.condition("light.desk")
+            assert (thing.name, thing.origin, thing.driver) == ("Desk", "kept", None)
+            assert (condition.state, condition.attributes, condition.available) == ("on", {"brightness": 7}, None)
+            assert (condition.changed, condition.seen) == (was.changed, was.seen)
+        assert await admin.fetchval("SELECT origin FROM entities") == "statestream"
+
+        registry = Registry()
+        async with (
+            Link(settings, "us") as us,
+            Keeping(registry, database, scope, now) as keeping,
+            Learning(us, registry, HomeSettings(), now, keeping),
+        ):
+            told = await registry.until(
+                "light.desk",
+                lambda now: registry.things["light.desk"].origin == "statestream" and now.available is True,
+                20,
+            )
+            assert told is not None
+            gone = asyncio.Event()
+            with registry.watching(lambda change: gone.set() if change.thing is None else None):
+                ha.publish(f"{LAMP}/state", "", retain=True)
+                await asyncio.wait_for(gone.wait(), 20)
+        assert await admin.fetch("SELECT * FROM entities") == []
