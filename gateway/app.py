@@ -53,6 +53,7 @@ from gateway.store.epoch import EpochWatch
 from gateway.store.journal import Journal
 from gateway.store.pool import Database
 from gateway.store.server import EmbeddedServer
+from gateway.switches import Switches
 from gateway.training.export import Export
 from gateway.training.feedback import Feedback
 from gateway.turn.cached import Cached
@@ -193,6 +194,8 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         warmer = Warmer(fleet, data / "heads.json", settings.llm.keep_alive)
         await warmer.start()
         stack.push_async_callback(warmer.close)
+        switches = Switches(data / "switches.json")
+        notes += [f"{name} is switched off (in {data / 'switches.json'})" for name in switches.off]
         registry = Registry()
         link = Link(settings.mqtt, f"ai-gateway-{household_uid}") if settings.mqtt.url.get_secret_value() else None
         if link is not None:
@@ -202,13 +205,14 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")
         stack.push_async_callback(asyncio.wait, [warming])
         time_zone = ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None
+        recorder = Recorder(journal, metrics, switches, words=settings.log.words)
         pipeline = Pipeline(
             settings=settings,
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
             languages=languages,
             understanding=Understanding(knowledge, preferences, forgetting, home),
-            cached=Cached(cache, epoch, settings.cache, time_zone),
+            cached=Cached(cache, epoch, settings.cache, time_zone, switches),
             recall=Recall(
                 knowledge,
                 preferences,
@@ -218,7 +222,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             ),
             fleet=fleet,
             warmer=warmer,
-            recorder=Recorder(journal, metrics, words=settings.log.words),
+            recorder=recorder,
         )
 
         async def embeddings() -> str | None:
@@ -270,6 +274,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.SPACES] = spaces
         application[keys.REGISTRY] = registry
         application[keys.PIPELINE] = pipeline
+        application[keys.SWITCHES] = switches
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts
         application[wire.MEMBER_NAMED] = member_named

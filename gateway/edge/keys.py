@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.store.epoch import EpochWatch
     from gateway.store.journal import Journal
     from gateway.store.pool import Database
+    from gateway.switches import Switches
     from gateway.training.export import Export
     from gateway.training.feedback import Feedback
 
@@ -57,6 +58,7 @@ CHAT: web.AppKey[Fleet] = web.AppKey("chat")
 SPACES: web.AppKey[Spaces] = web.AppKey("spaces")
 REGISTRY: web.AppKey[Registry] = web.AppKey("registry")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
+SWITCHES: web.AppKey[Switches] = web.AppKey("switches")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 PARTS: web.AppKey[Mapping[str, Part]] = web.AppKey("parts")
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi")
