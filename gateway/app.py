@@ -25,10 +25,13 @@ from gateway.config import Settings
 from gateway.edge import keys, ollama, routes, wire, wyoming
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
-from gateway.edge.middleware import middlewares
+from gateway.edge.middleware import Tokens, middlewares
+from gateway.edge.mqtt import MqttEdge
 from gateway.errors import StartError, StoreUnavailable
 from gateway.home.intents import Commands
 from gateway.home.link import Link
+from gateway.home.presence import Presence
+from gateway.home.refusals import Refusals
 from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
@@ -58,6 +61,7 @@ from gateway.training.export import Export
 from gateway.training.feedback import Feedback
 from gateway.turn.cached import Cached
 from gateway.turn.conversations import Conversations
+from gateway.turn.figures import Figures
 from gateway.turn.language import Languages
 from gateway.turn.pipeline import Pipeline
 from gateway.turn.record import Recorder
@@ -253,6 +257,33 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             async with database.scoped(household) as connection:
                 return await members.by_name(connection, name)
 
+        feedback = Feedback(database, journal, epoch)
+        if link is not None:
+            refusals = Refusals(link, metrics)
+            presence = Presence(
+                link=link,
+                refusals=refusals,
+                switches=switches,
+                figures=Figures(database, cache, fleet, household, time_zone),
+                clear_cache=lambda: end_answers(household),
+                warm_model=warmer.warm,
+                household_uid=household_uid,
+                show_words=settings.home.show_words,
+            )
+            await stack.enter_async_context(presence)
+            recorder.listen(presence.heard)
+            edge = MqttEdge(
+                link=link,
+                refusals=refusals,
+                pipeline=pipeline,
+                knowledge=knowledge,
+                feedback=feedback,
+                tokens=Tokens(find_member),
+                household=household,
+                settings=settings,
+            )
+            await stack.enter_async_context(edge)
+
         application = web.Application(
             middlewares=middlewares(settings.server, household_id, find_member),
             client_max_size=settings.server.max_body_bytes,
@@ -267,12 +298,13 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.MEASUREMENTS] = measurements
         application[keys.FORGETTING] = forgetting
         application[keys.PREFERENCES] = preferences
-        application[keys.FEEDBACK] = Feedback(database, journal, epoch)
+        application[keys.FEEDBACK] = feedback
         application[keys.EXPORT] = Export(database)
         application[keys.CACHE] = cache
         application[keys.CHAT] = fleet
         application[keys.SPACES] = spaces
         application[keys.REGISTRY] = registry
+        application[keys.LINK] = link
         application[keys.PIPELINE] = pipeline
         application[keys.SWITCHES] = switches
         application[keys.METRICS] = metrics

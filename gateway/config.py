@@ -112,6 +112,7 @@ class RedisSettings(Section):
 
 class MqttSettings(Section):
     url: SecretStr = SecretStr("")
+    turns: Positive = 8
 
 
 class WyomingSettings(Section):
@@ -200,6 +201,7 @@ class HouseholdSettings(Section):
 class HomeSettings(Section):
     allowed: tuple[str, ...] = ()
     left_to_model: tuple[str, ...] = ()
+    show_words: bool = False
 
 
 class CacheSettings(Section):

@@ -11,6 +11,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from gateway.config import Settings
     from gateway.edge.cache import StoredAnswers
+    from gateway.home.link import Link
     from gateway.home.registry import Registry
     from gateway.llm.fleet import Fleet
     from gateway.memory.documents import Documents
@@ -57,6 +58,7 @@ CACHE: web.AppKey[StoredAnswers] = web.AppKey("cache")
 CHAT: web.AppKey[Fleet] = web.AppKey("chat")
 SPACES: web.AppKey[Spaces] = web.AppKey("spaces")
 REGISTRY: web.AppKey[Registry] = web.AppKey("registry")
+LINK: web.AppKey[Link | None] = web.AppKey("link")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
 SWITCHES: web.AppKey[Switches] = web.AppKey("switches")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")

@@ -165,6 +165,16 @@ async def between(
     return [PastTurn(**row) for row in rows]
 
 
+async def count_since(connection: asyncpg.Connection, since: datetime) -> int:
+    """How many turns the scope sees from `since` on."""
+    return int(
+        await connection.fetchval(
+            "SELECT count(*) FROM conversations WHERE role = 'user' AND created_at >= $1",
+            since,
+        )
+    )
+
+
 async def page(
     connection: asyncpg.Connection,
     *,
