@@ -25,7 +25,8 @@ from gateway.config import Settings
 from gateway.edge import keys, ollama, routes, wire, wyoming
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.keys import Part
-from gateway.edge.middleware import middlewares
+from gateway.edge.middleware import Tokens, middlewares
+from gateway.edge.mqtt import MqttEdge
 from gateway.errors import StartError, StoreUnavailable
 from gateway.home.acting import Actor
 from gateway.home.history import History
@@ -33,6 +34,8 @@ from gateway.home.intents import GATED, Commands
 from gateway.home.keeping import Keeping
 from gateway.home.learning import Learning
 from gateway.home.link import Link, client_id
+from gateway.home.presence import Presence
+from gateway.home.refusals import Refusals
 from gateway.home.registry import Registry
 from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
@@ -57,11 +60,13 @@ from gateway.store.epoch import EpochWatch
 from gateway.store.journal import Journal
 from gateway.store.pool import Database
 from gateway.store.server import EmbeddedServer
+from gateway.switches import Switches
 from gateway.training.export import Export
 from gateway.training.feedback import Feedback
 from gateway.turn.act import Consents
 from gateway.turn.cached import Cached
 from gateway.turn.conversations import Conversations
+from gateway.turn.figures import Figures
 from gateway.turn.home import Home
 from gateway.turn.language import Languages
 from gateway.turn.pipeline import Pipeline
@@ -199,6 +204,8 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         warmer = Warmer(fleet, data / "heads.json", settings.llm.keep_alive)
         await warmer.start()
         stack.push_async_callback(warmer.close)
+        switches = Switches(data / "switches.json")
+        notes += [f"{name} is switched off (in {data / 'switches.json'})" for name in switches.off]
         registry = Registry()
         link = None
         if settings.mqtt.url.get_secret_value():
@@ -231,13 +238,14 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
                 now=local_now,
                 model_acts=lambda: fleet.kind != "embedded",
             )
+        recorder = Recorder(journal, metrics, switches, words=settings.log.words)
         pipeline = Pipeline(
             settings=settings,
             conversations=Conversations(database, journal, settings.recall),
             preferences=preferences,
             languages=languages,
             understanding=Understanding(knowledge, preferences, forgetting, commands, consents, home),
-            cached=Cached(cache, epoch, settings.cache, time_zone),
+            cached=Cached(cache, epoch, settings.cache, time_zone, switches),
             recall=Recall(
                 knowledge,
                 preferences,
@@ -247,7 +255,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             ),
             fleet=fleet,
             warmer=warmer,
-            recorder=Recorder(journal, metrics, words=settings.log.words),
+            recorder=recorder,
             home=home,
         )
 
@@ -279,6 +287,33 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             async with database.scoped(household) as connection:
                 return await members.by_name(connection, name)
 
+        feedback = Feedback(database, journal, epoch)
+        if link is not None:
+            refusals = Refusals(link, metrics)
+            presence = Presence(
+                link=link,
+                refusals=refusals,
+                switches=switches,
+                figures=Figures(database, cache, fleet, household, time_zone),
+                clear_cache=lambda: end_answers(household),
+                warm_model=warmer.warm,
+                household_uid=household_uid,
+                show_words=settings.home.show_words,
+            )
+            await stack.enter_async_context(presence)
+            recorder.listen(presence.heard)
+            edge = MqttEdge(
+                link=link,
+                refusals=refusals,
+                pipeline=pipeline,
+                knowledge=knowledge,
+                feedback=feedback,
+                tokens=Tokens(find_member),
+                household=household,
+                settings=settings,
+            )
+            await stack.enter_async_context(edge)
+
         application = web.Application(
             middlewares=middlewares(settings.server, household_id, find_member),
             client_max_size=settings.server.max_body_bytes,
@@ -293,13 +328,15 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.MEASUREMENTS] = measurements
         application[keys.FORGETTING] = forgetting
         application[keys.PREFERENCES] = preferences
-        application[keys.FEEDBACK] = Feedback(database, journal, epoch)
+        application[keys.FEEDBACK] = feedback
         application[keys.EXPORT] = Export(database)
         application[keys.CACHE] = cache
         application[keys.CHAT] = fleet
         application[keys.SPACES] = spaces
         application[keys.REGISTRY] = registry
+        application[keys.LINK] = link
         application[keys.PIPELINE] = pipeline
+        application[keys.SWITCHES] = switches
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts
         application[wire.MEMBER_NAMED] = member_named

@@ -117,6 +117,7 @@ class MqttSettings(Section):
     cert_file: str = ""
     key_file: str = ""
     buffer: Positive = 1000
+    turns: Positive = 8
 
     @field_validator("url")
     @classmethod
@@ -232,6 +233,7 @@ class HomeSettings(Section):
     zigbee2mqtt_topics: tuple[Annotated[str, Field(pattern="^[^#+/][^#+]*$")], ...] = ("zigbee2mqtt",)
     statestream_topic: Annotated[str, Field(pattern="^[^#+/][^#+]*$")] = "homeassistant/statestream"
     history: tuple[HistoryRule, ...] = ()
+    show_words: bool = False
 
 
 class CacheSettings(Section):

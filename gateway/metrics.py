@@ -79,6 +79,12 @@ class Metrics:
             "Memory rows still without a vector in the embedding space that is being built",
             registry=self.registry,
         )
+        self.mqtt_refused = Counter(
+            "gateway_mqtt_refused",
+            "MQTT messages that were answered by an error",
+            ["topic", "code"],
+            registry=self.registry,
+        )
         self.requests = Counter(
             "gateway_http_requests",
             "HTTP requests by path pattern and status",

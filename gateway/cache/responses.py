@@ -163,6 +163,13 @@ class ResponseCache:
         self._metrics.cache_entries.set(len(self._memory))
         return cleared
 
+    def hit_rate(self, scope: Scope) -> float:
+        """Turns that were answered without a model of their own, among those and misses, since the start: 0 to 1."""
+        outcomes = self._of(scope).outcomes
+        answered = outcomes["hit"] + outcomes["revalidated"] + outcomes["joined"]
+        asked = answered + outcomes["miss"]
+        return round(answered / asked, 4) if asked else 0.0
+
     async def stats(self, scope: Scope) -> dict[str, Any]:
         """Outcomes since the start, and what is stored, for the scope's household. Bytes are of the stored answers.
         Raises StoreUnavailable."""
@@ -170,8 +177,6 @@ class ResponseCache:
         stored = await self._table.totals(scope)
         figures = self._of(scope)
         outcomes = figures.outcomes
-        answered = outcomes["hit"] + outcomes["revalidated"] + outcomes["joined"]
-        asked = answered + outcomes["miss"]
         layers: dict[str, Any] = {
             "memory": {"entries": len(self._memory), "hits": figures.layers["memory"]},
             "table": {
@@ -196,7 +201,7 @@ class ResponseCache:
             "bypasses": dict(figures.bypasses),
             "entries": stored.entries,
             "bytes": stored.bytes,
-            "hit_rate": round(answered / asked, 4) if asked else 0.0,
+            "hit_rate": self.hit_rate(scope),
             "model_seconds_saved": round(figures.seconds_saved, 3),
             "layers": layers,
         }

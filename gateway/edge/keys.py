@@ -11,6 +11,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from gateway.config import Settings
     from gateway.edge.cache import StoredAnswers
+    from gateway.home.link import Link
     from gateway.home.registry import Registry
     from gateway.llm.fleet import Fleet
     from gateway.memory.documents import Documents
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.store.epoch import EpochWatch
     from gateway.store.journal import Journal
     from gateway.store.pool import Database
+    from gateway.switches import Switches
     from gateway.training.export import Export
     from gateway.training.feedback import Feedback
 
@@ -56,7 +58,9 @@ CACHE: web.AppKey[StoredAnswers] = web.AppKey("cache")
 CHAT: web.AppKey[Fleet] = web.AppKey("chat")
 SPACES: web.AppKey[Spaces] = web.AppKey("spaces")
 REGISTRY: web.AppKey[Registry] = web.AppKey("registry")
+LINK: web.AppKey[Link | None] = web.AppKey("link")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
+SWITCHES: web.AppKey[Switches] = web.AppKey("switches")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 PARTS: web.AppKey[Mapping[str, Part]] = web.AppKey("parts")
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi")

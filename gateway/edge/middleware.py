@@ -252,7 +252,7 @@ def _port(scheme: str) -> int:
 # --- who is asking ------------------------------------------------------------------------------------------------
 
 
-class _Tokens:
+class Tokens:
     """Which member a token names, remembered for a moment, so that a turn does not begin with a query."""
 
     def __init__(self, find_member: FindMember) -> None:
@@ -260,6 +260,7 @@ class _Tokens:
         self._known: OrderedDict[bytes, tuple[Scope, float]] = OrderedDict()
 
     async def scope(self, token: str) -> Scope | None:
+        """The member's scope; None for a token that is none. Raises StoreUnavailable."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         scope, seen = self._known.get(digest, (None, 0.0))
         age = time.monotonic() - seen
@@ -280,7 +281,7 @@ class _Tokens:
 
 
 def _speaker(server: ServerSettings, household_id: int, find_member: FindMember) -> Middleware:
-    tokens = _Tokens(find_member)
+    tokens = Tokens(find_member)
     household = Scope(household_id)
 
     @web.middleware

@@ -40,7 +40,6 @@ class Merging:
     def __init__(self, sources: Sequence[Registry], registry: Registry) -> None:
         """`registry` is what comes of them. Call `watch` before any of them knows a thing."""
         self._sources = sources
-        self._discovery = discovery
         self._registry = registry
         self._overrides = Overrides()
         self._topics: Counter[str] = Counter()  # that what discovery describes reads

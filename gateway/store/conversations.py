@@ -117,7 +117,8 @@ async def matching(
     limit: int,
 ) -> list[tuple[PastTurn, float]]:
     """Turns from `since` to before `until` in which words of `question` were said, best first, with the share of the
-    question's words, by their weight, that they have (0 to 1). None of the session `but_session`."""
+    question's words, by their weight, that they have (0 to 1). None of the session `but_session`, and none that is not
+    to be learned from."""
     rows = await connection.fetch(
         """
         SELECT u.id, found.turn_id, u.content AS "user", coalesce(a.content, '') AS assistant, u.created_at AS at,
@@ -146,12 +147,14 @@ async def between(
     but_session: str | None,
     limit: int,
 ) -> list[PastTurn]:
-    """The newest turns from `since` to before `until`, newest first; none of the session `but_session`."""
+    """The newest turns from `since` to before `until`, newest first; none of the session `but_session`, and none that
+    is not to be learned from."""
     rows = await connection.fetch(
         """
         SELECT u.id, u.turn_id, u.content AS "user", coalesce(a.content, '') AS assistant, u.created_at AS at
         FROM conversations u LEFT JOIN conversations a ON a.turn_id = u.turn_id AND a.role = 'assistant'
         WHERE u.role = 'user' AND u.created_at >= $1 AND u.created_at < $2 AND u.session_id IS DISTINCT FROM $3
+          AND NOT u.metadata ? 'unlearned'
         ORDER BY u.created_at DESC, u.id DESC LIMIT $4
         """,
         since,
@@ -160,6 +163,16 @@ async def between(
         limit,
     )
     return [PastTurn(**row) for row in rows]
+
+
+async def count_since(connection: asyncpg.Connection, since: datetime) -> int:
+    """How many turns the scope sees from `since` on."""
+    return int(
+        await connection.fetchval(
+            "SELECT count(*) FROM conversations WHERE role = 'user' AND created_at >= $1",
+            since,
+        )
+    )
 
 
 async def page(

@@ -45,7 +45,8 @@ async def upsert_feedback(
                         CASE WHEN u.intent IS NOT NULL THEN 'command'
                              WHEN u.content LIKE '%?' THEN 'question'
                              ELSE 'conversation' END),
-               u.language, jsonb_strip_nulls(jsonb_build_object('comment', $3::text))
+               u.language,
+               jsonb_strip_nulls(jsonb_build_object('comment', $3::text, 'unlearned', u.metadata -> 'unlearned'))
         FROM conversations u JOIN conversations a ON a.turn_id = u.turn_id AND a.role = 'assistant'
         WHERE u.turn_id = $1 AND u.role = 'user'
         ON CONFLICT (household_id, turn_id) DO UPDATE
@@ -75,7 +76,9 @@ async def export(
     only_new: bool = False,
     batch: int = EXPORT_BATCH,
 ) -> AsyncIterator[list[TrainingRow]]:
-    """Batches of rows by id from a server-side cursor, so that any number of them takes the memory of one batch."""
+    """Batches of rows by id from a server-side cursor, so that any number of them takes the memory of one batch.
+
+    A turn that is not to be learned from has its rating, and is not among them."""
     cursor = await connection.cursor(
         """
         SELECT id, turn_id, member_id, input_text, output_text, feedback_score, interaction_type, language,
@@ -84,6 +87,7 @@ async def export(
         WHERE ($1::integer IS NULL OR feedback_score >= $1)
           AND ($2::timestamptz IS NULL OR created_at >= $2)
           AND (NOT $3 OR NOT exported)
+          AND NOT metadata ? 'unlearned'
         ORDER BY id
         """,
         min_score,

@@ -16,6 +16,7 @@ from gateway.memory.recall import Recalled
 from gateway.shapes import CacheControl, CacheOutcome, Delta
 from gateway.store.epoch import EpochWatch
 from gateway.store.households import Moment
+from gateway.switches import Switches
 from gateway.turn.answer import Answer
 
 
@@ -23,12 +24,18 @@ class Cached:
     """What the cache may do for each turn. It keeps the answers under way, for those who ask the same."""
 
     def __init__(
-        self, cache: ResponseCache, epoch: EpochWatch, settings: CacheSettings, time_zone: tzinfo | None
+        self,
+        cache: ResponseCache,
+        epoch: EpochWatch,
+        settings: CacheSettings,
+        time_zone: tzinfo | None,
+        switches: Switches,
     ) -> None:
         self._cache = cache
         self._epoch = epoch
         self._settings = settings
         self._time_zone = time_zone
+        self._switches = switches
         self._flights: Flights[Answer] = Flights()
 
     async def stored(self, answer: Answer, head: str, happened: Callable[[], Awaitable[bool]]) -> Entry | None:
@@ -37,7 +44,7 @@ class Cached:
         has come to hold what belongs to the question: it grows with every turn and measurement, and moves no epoch.
         """
         turn, entry = answer.turn, None
-        reason = "disabled" if self._settings.ttl_seconds == 0 else None
+        reason = None if self._settings.ttl_seconds and self._switches.cache else "disabled"
         reason = reason or ("state" if answer.live else None)
         reason = reason or law.why_not_look(turn, answer.language, answer.history)
         if reason is None:
@@ -127,7 +134,8 @@ class Cached:
     def keep(self, answer: Answer, fingerprint: Callable[[], str]) -> None:
         """Stores the answer to the prompt with that fingerprint, where the law allows it."""
         ttl = self._settings.ttl_seconds
-        if answer.cache_key is None or answer.moment is None:
+        # It may have been switched off while the model answered.
+        if answer.cache_key is None or answer.moment is None or not self._switches.cache:
             return
         reply = answer.reply()
         if law.why_not_store(

@@ -32,7 +32,7 @@ from gateway.turn.understand import Understanding
 from gateway.turn.warm import Warmer
 
 # Edges whose clients bring no prompt of their own: they get the household's, and the language is named.
-PLAIN_EDGES = frozenset({"conversation", "wyoming"})
+PLAIN_EDGES = frozenset({"conversation", "wyoming", "mqtt"})
 
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,26 +11,42 @@ from gateway.errors import JournalFull
 from gateway.metrics import Metrics
 from gateway.shapes import Reply, Turn
 from gateway.store.journal import Journal
+from gateway.switches import Switches
 
 log = logging.getLogger("gateway.turn")
+
+Listener = Callable[[Turn, Reply, str], None]
+"""Told of each turn, its reply, and how it ended: answered, cached, acted, failed, cut_off."""
 
 
 class Recorder:
     """Writes a turn down. `words` lets the log show what was said."""
 
-    def __init__(self, journal: Journal, metrics: Metrics, *, words: bool) -> None:
+    def __init__(self, journal: Journal, metrics: Metrics, switches: Switches, *, words: bool) -> None:
         self._journal = journal
         self._metrics = metrics
+        self._switches = switches
         self._words = words
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Calls `listener` after each turn, as long as the gateway runs. It must be quick."""
+        self._listeners.append(listener)
 
     def __call__(self, turn: Turn, reply: Reply, *, started: datetime, cache_key: str | None) -> None:
         """Journals the turn. Nothing is awaited here, so that a turn that is being cancelled is recorded as well."""
         try:
-            self._journal.append(_record(turn, reply, started, cache_key))
+            self._journal.append(_record(turn, reply, started, cache_key, learning=self._switches.learning))
         except JournalFull as error:
             log.error("turn %s is not recorded: %s", turn.id, error.message)
         self._measure(turn, reply)
         self._tell(turn, reply)
+        for listener in self._listeners:
+            try:
+                listener(turn, reply, _outcome(reply))
+            except Exception:
+                # A boundary: the turn is answered, whatever becomes of those who want to know of it.
+                log.exception("turn %s is recorded, and who listens failed", turn.id)
 
     def correct(self, turn: Turn, wrong: str) -> None:
         """Journals that in `turn` the answer of the turn `wrong` was called wrong."""
@@ -97,8 +114,9 @@ def _outcome(reply: Reply) -> str:
     return "answered"
 
 
-def _record(turn: Turn, reply: Reply, started: datetime, cache_key: str | None) -> dict[str, Any]:
-    """The journal's record of a turn. What the model calls for, but does not say, stands in `metadata`."""
+def _record(turn: Turn, reply: Reply, started: datetime, cache_key: str | None, *, learning: bool) -> dict[str, Any]:
+    """The journal's record of a turn. What the model calls for, but does not say, stands in `metadata`; there also
+    that it is not to be learned from."""
     return {
         "kind": "turn",
         "household_id": turn.scope.household_id,
@@ -131,5 +149,6 @@ def _record(turn: Turn, reply: Reply, started: datetime, cache_key: str | None) 
             "prompt_tokens": reply.usage.prompt_tokens,
             "completion_tokens": reply.usage.completion_tokens,
             "without": list(reply.degraded),
+            **({} if learning else {"unlearned": True}),
         },
     }

@@ -71,6 +71,14 @@ class Warmer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def warm(self) -> None:
+        """Has every known head read again now, or where none is known the model loaded. Not while turns are answered:
+        those warm it as well."""
+        self._rest_until = 0.0
+        plain = Head(ChatRequest(messages=(), model=self._fleet.name), None)
+        for head in tuple(self._heads.values()) or (plain,):
+            await self._read(head)
+
     def seen(self, request: ChatRequest) -> None:
         """A turn is about to be asked with this prompt: its head is warm from then on, and is remembered."""
         self._last_turn = time.monotonic()
