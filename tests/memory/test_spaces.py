@@ -143,7 +143,7 @@ async def test_it_moves_while_it_is_searched_and_written(
         await house.say("Remember that the hose is in the yard")
         assert await first(house, "Where is the ladder?") == ("hybrid", True, "The ladder is in the barn")
         assert await first(house, "Where is the hose?") == ("hybrid", True, "the hose is in the yard")
-        assert texts(model, NOMIC)[-1] == "search_query: Where is the hose?"
+        assert "search_query: Where is the hose?" in texts(model, NOMIC)
         assert await told(house) == f"building {MINI}, {WIDTH} wide: 2 of 10 entries"
         async with house.client.get("/metrics") as response:
             assert "gateway_space_missing_rows 8.0" in await response.text()
@@ -154,7 +154,7 @@ async def test_it_moves_while_it_is_searched_and_written(
         assert await made(admin, MINI) == await made(admin, NOMIC) == 12
         assert await first(house, "Where is the drill?") == ("hybrid", True, "The drill is in the cellar")
         assert await first(house, "Where is my diary?", ada) == ("hybrid", True, "My diary is in the loft")
-        assert texts(model, MINI)[-1] == "Where is my diary?"
+        assert "Where is my diary?" in texts(model, MINI)
         await add(house, "The rope is in the barn")
         assert (await made(admin, MINI), await made(admin, NOMIC)) == (13, 12)
         await until(lambda: is_silent(house))
@@ -199,7 +199,7 @@ async def test_of_two_gateways_one_builds_and_both_follow(
             for house in (old, one, two):
                 asked = f"Where is the drill? {id(house)}"
                 assert await first(house, asked) == ("hybrid", True, "The drill is in the cellar")
-                assert texts(model, MINI)[-1] == asked
+                assert asked in texts(model, MINI)
 
 
 async def test_going_back_while_the_gateway_runs_and_after_it_starts_again(
@@ -216,7 +216,7 @@ async def test_going_back_while_the_gateway_runs_and_after_it_starts_again(
         assert await states(admin) == {NOMIC: "current", MINI: "set_aside"}
         await house.gateway.application[keys.EPOCH].refresh()
         assert (await first(house, "Where is the drill?"))[0] == "hybrid"
-        assert texts(model, NOMIC)[-1] == "search_query: Where is the drill?"
+        assert "search_query: Where is the drill?" in texts(model, NOMIC)
         await add(house, "The hose is in the yard")
 
     async with running(mini, model, admin) as house:
