@@ -18,6 +18,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from aiohttp import web
 
 from gateway import __version__
+from gateway.automations.engine import Automations
+from gateway.automations.house import keeping, preferring, whole
+from gateway.automations.world import Assistant
 from gateway.cache.law import is_question
 from gateway.cache.layers import RedisLayer
 from gateway.cache.responses import ResponseCache
@@ -202,6 +205,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         warming = asyncio.create_task(asyncio.to_thread(_warm, home, settings.household.languages), name="languages")
         stack.push_async_callback(asyncio.wait, [warming])
         time_zone = ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None
+        recorder = Recorder(journal, metrics, words=settings.log.words)
         pipeline = Pipeline(
             settings=settings,
             conversations=Conversations(database, journal, settings.recall),
@@ -218,8 +222,30 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             ),
             fleet=fleet,
             warmer=warmer,
-            recorder=Recorder(journal, metrics, words=settings.log.words),
+            recorder=recorder,
         )
+
+        automations: Automations | None = None
+        if link is not None:
+            assistant = Assistant(
+                household,
+                registry,
+                link,
+                None,
+                whole(pipeline),
+                keeping(knowledge, household),
+                preferring(preferences, household),
+                lambda: recorder.last_question,
+            )
+            zone = home_zone(settings.household.time_zone)
+            automations = Automations(
+                settings.home.automations_file,
+                data / "automations",
+                assistant,
+                lambda: datetime.now(zone).astimezone(zone),
+                settings.household.languages[0],
+            )
+            await stack.enter_async_context(automations)
 
         async def embeddings() -> str | None:
             await spaces.check()
@@ -269,6 +295,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.CHAT] = fleet
         application[keys.SPACES] = spaces
         application[keys.REGISTRY] = registry
+        application[keys.AUTOMATIONS] = automations
         application[keys.PIPELINE] = pipeline
         application[keys.METRICS] = metrics
         application[keys.PARTS] = parts

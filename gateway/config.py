@@ -200,6 +200,7 @@ class HouseholdSettings(Section):
 class HomeSettings(Section):
     allowed: tuple[str, ...] = ()
     left_to_model: tuple[str, ...] = ()
+    automations_file: Path = Path("config/automations.yaml")
 
 
 class CacheSettings(Section):

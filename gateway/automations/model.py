@@ -112,6 +112,12 @@ def _filter(value: str) -> str:
     return value
 
 
+def _one_topic(value: str) -> str:
+    if "+" in value or "#" in value:
+        raise ValueError("one topic, without + and #")
+    return _topic(value)
+
+
 def _json_path(value: str) -> str:
     if not JSON_PATH.fullmatch(value):
         raise ValueError("a path into JSON, such as $.after.label or $.list[0]")
@@ -139,8 +145,8 @@ TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 Entity = Annotated[str, AfterValidator(_entity)]
 Entities = Annotated[tuple[Entity, ...], BeforeValidator(_as_list), Field(min_length=1)]
 TopicFilter = Annotated[str, AfterValidator(_filter)]
+Topic = Annotated[str, AfterValidator(_one_topic)]
 JsonPath = Annotated[str, AfterValidator(_json_path)]
-Language = Annotated[str, Field(max_length=35)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
@@ -264,7 +270,7 @@ class Step(Part):
 class Question(Part):
     prompt: Template
     conversation_id: Template | None = None
-    language: Language | None = None
+    language: Template | None = None
     area: Template | None = None
 
 
@@ -298,7 +304,7 @@ class Wish(Part):
     action: Annotated[str, AfterValidator(_action_name)] | None = None
     values: Mapping[str, Any] = Field(default_factory=dict)
     sentence: Template | None = None
-    language: Language | None = None
+    language: Template | None = None
     area: Template | None = None
 
     @model_validator(mode="after")
@@ -348,7 +354,7 @@ class SetPreference(Step):
 class Announcement(Part):
     text: Template
     area: Template | None = None
-    language: Language | None = None
+    language: Template | None = None
 
 
 class Announce(Step):
@@ -531,7 +537,8 @@ def _slug(text: str) -> str:
 
 
 class Automation(Part):
-    """One automation. `max` is how many runs may wait where the mode is queued."""
+    """One automation. `max` is how many runs may wait where the mode is queued; of `topics` the last message is kept,
+    for its templates to know."""
 
     id: Annotated[str, BeforeValidator(_as_text)]
     alias: str = ""
@@ -540,6 +547,7 @@ class Automation(Part):
     mode: Literal["single", "restart", "queued"] = "single"
     max: Annotated[int, Field(ge=1, le=MAX_QUEUED)] = 10
     cooldown: Seconds = 0
+    topics: Mapping[Name, Topic] = Field(default_factory=dict)
     variables: Mapping[Name, Any] = Field(default_factory=dict)
     triggers: Annotated[tuple[AnyTrigger, ...], BeforeValidator(_as_list), Field(min_length=1)]
     conditions: Annotated[tuple[AnyCondition, ...], BeforeValidator(_as_list)] = ()

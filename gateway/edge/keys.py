@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from gateway.automations.engine import Automations
     from gateway.config import Settings
     from gateway.edge.cache import StoredAnswers
     from gateway.home.registry import Registry
@@ -56,6 +57,7 @@ CACHE: web.AppKey[StoredAnswers] = web.AppKey("cache")
 CHAT: web.AppKey[Fleet] = web.AppKey("chat")
 SPACES: web.AppKey[Spaces] = web.AppKey("spaces")
 REGISTRY: web.AppKey[Registry] = web.AppKey("registry")
+AUTOMATIONS: web.AppKey[Automations | None] = web.AppKey("automations")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 PARTS: web.AppKey[Mapping[str, Part]] = web.AppKey("parts")

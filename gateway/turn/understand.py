@@ -78,7 +78,7 @@ class Understanding:
         self, turn: Turn, language: str, preferences: Iterable[Preference], conversation_id: str
     ) -> Act | None:
         """What was done for the utterance, or None where the model should answer it."""
-        if turn.task:
+        if turn.task or not turn.acts:
             return None
         if not turn.continuation:
             asked = self._asked.pop((conversation_id, turn.scope), None)
