@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         run.add_argument(
             f"--{option}", type=_pair, action="append", default=[], metavar="NAME=TEXT", help=f"{words}; several times"
         )
+    run.add_argument("--at", type=_moment, metavar="TIME", help="when it is (2026-03-01T07:30; default: now)")
     run.add_argument("--question", metavar="TEXT", help="the last question that was asked")
     run.add_argument("--answer", default="(the assistant's answer)", metavar="TEXT", help="what the assistant answers")
     run.set_defaults(command=_automations_run)
@@ -149,6 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("name", type=_name)
     revoke.set_defaults(command=_member_revoke)
     return parser
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-03-01T07:30") from None
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -334,7 +342,8 @@ async def _automations_run(settings: Settings, given: argparse.Namespace) -> int
         answer=given.answer,
         language=settings.household.languages[0],
     )
-    trace = await attempt(found[given.id], assumed, lambda: datetime.now(zone), print)
+    at = given.at.replace(tzinfo=zone) if given.at is not None else None
+    trace = await attempt(found[given.id], assumed, lambda: at or datetime.now(zone), print)
     if trace is None:
         return 1
     print(f"{trace.outcome}{f': {trace.error}' if trace.error else ''}")

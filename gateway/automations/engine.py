@@ -248,7 +248,7 @@ class Automations:
             self._cancel(live, timer)
             if not wanted_change(trigger, before, change.now):
                 continue
-            about = self._about(change.id, trigger, before, change.now)
+            about = about_change(self._view, change.id, trigger, before, change.now)
             if trigger.stays:
                 live.timers[timer] = asyncio.get_running_loop().call_later(
                     trigger.stays, self._stayed, live, timer, about
@@ -264,16 +264,6 @@ class Automations:
     def _cancel(live: _Live, timer: tuple[int, str]) -> None:
         if (running := live.timers.pop(timer, None)) is not None:
             running.cancel()
-
-    def _about(self, thing_id: str, trigger: StateTrigger, before: Condition, now: Condition) -> dict[str, Any]:
-        return {
-            "platform": "state",
-            "entity_id": thing_id,
-            "from_state": self._view.of(thing_id, before),
-            "to_state": self._view.of(thing_id, now),
-            "attribute": trigger.attribute,
-            "for": timedelta(seconds=trigger.stays) if trigger.stays else None,
-        }
 
     # --- what is done
 
@@ -376,6 +366,18 @@ class Automations:
             await asyncio.sleep(WATCH_SECONDS)
             if await asyncio.to_thread(_signature, self._path) != self._signature:
                 await self.reload()
+
+
+def about_change(view: View, thing_id: str, trigger: StateTrigger, before: Condition, now: Condition) -> dict[str, Any]:
+    """What templates know of a change that triggered a run."""
+    return {
+        "platform": "state",
+        "entity_id": thing_id,
+        "from_state": view.of(thing_id, before),
+        "to_state": view.of(thing_id, now),
+        "attribute": trigger.attribute,
+        "for": timedelta(seconds=trigger.stays) if trigger.stays else None,
+    }
 
 
 def names(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from aiomqtt import Topic
 
-from gateway.automations.engine import names, unmet_condition
+from gateway.automations.engine import about_change, names, unmet_condition
 from gateway.automations.messages import Arrival, wanted_change, wanted_message
 from gateway.automations.model import Automation, MqttTrigger, StateTrigger
 from gateway.automations.run import Run, Trace
@@ -16,7 +17,7 @@ from gateway.automations.views import View
 from gateway.automations.world import OnTrial
 from gateway.errors import BadRequest
 from gateway.home.registry import Registry
-from gateway.home.things import Condition, Thing
+from gateway.home.things import UNKNOWN, Condition, Thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ async def attempt(
     return await run.go()
 
 
-def _begins(automation: Automation, assumed: Assumed, view: View) -> tuple[int, dict[str, object]] | None:
+def _begins(automation: Automation, assumed: Assumed, view: View) -> tuple[int, dict[str, Any]] | None:
     """Which trigger it is, and what the templates know of it."""
     for place, trigger in enumerate(automation.triggers):
         match trigger:
@@ -72,13 +73,11 @@ def _begins(automation: Automation, assumed: Assumed, view: View) -> tuple[int, 
                     return place, {"platform": "mqtt", **came.names()}
             case StateTrigger() if assumed.topic is None:
                 thing_id = trigger.entity_id[0]
-                before = Condition().told(
-                    view.now(), state=assumed.before or next(iter(trigger.before or ("unknown",)))
-                )
-                now = Condition().told(view.now(), state=assumed.to or next(iter(trigger.to or ("unknown",))))
+                was, became = (trigger.before or (UNKNOWN,))[0], (trigger.to or (UNKNOWN,))[0]
+                before = Condition().told(view.now(), state=assumed.before or was)
+                now = Condition().told(view.now(), state=assumed.to or became)
                 if wanted_change(trigger, before, now):
-                    about = {"from_state": view.of(thing_id, before), "to_state": view.of(thing_id, now)}
-                    return place, {"platform": "state", "entity_id": thing_id, **about}
+                    return place, about_change(view, thing_id, trigger, before, now)
             case _:
                 pass
     return None
