@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, assert_never
 
 from gateway.automations import model
@@ -20,6 +20,7 @@ from gateway.shapes import new_turn_id
 
 RunOutcome = Literal["done", "stopped", "failed", "cancelled", "running"]
 
+UNSET = datetime.min.replace(tzinfo=UTC)
 MAX_SHOWN = 2000  # characters of a value in a trace
 MAX_THINGS = 50  # commanded by one step
 NUMBERS = frozenset(
@@ -101,7 +102,9 @@ class Trace:
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept and shown."""
-        return asdict(self)
+        # The times as text: a copy of one whose zone was read from a file cannot be made.
+        times = {"started": self.started.isoformat(), "finished": self.finished and self.finished.isoformat()}
+        return asdict(replace(self, started=UNSET, finished=None)) | times
 
 
 class _Stopped(Exception):
