@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,30 @@ def _parser() -> argparse.ArgumentParser:
     drop.add_argument("id", type=_id, metavar="ID")
     drop.set_defaults(command=_spaces_drop)
 
+    automations = commands.add_parser("automations", help="what the home does by itself: check the file, try one")
+    of_automations = automations.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    check = of_automations.add_parser("check", parents=[with_config], help="whether the file is right; names the lines")
+    check.set_defaults(command=_automations_check)
+    run = of_automations.add_parser(
+        "run", parents=[with_config], help="try one: says what it would do, and does nothing"
+    )
+    run.add_argument("id", metavar="ID")
+    run.add_argument("--payload", default="", metavar="TEXT", help="the message that triggers it")
+    run.add_argument("--topic", metavar="TOPIC", help="that message's topic (default: the trigger's)")
+    run.add_argument("--from", dest="before", metavar="STATE", help="what the thing was before, for a state trigger")
+    run.add_argument("--to", metavar="STATE", help="what it became")
+    for option, words in (
+        ("state", "how a thing stands (light.hall=on)"),
+        ("known", "one of its topics (weather=rain)"),
+    ):
+        run.add_argument(
+            f"--{option}", type=_pair, action="append", default=[], metavar="NAME=TEXT", help=f"{words}; several times"
+        )
+    run.add_argument("--at", type=_moment, metavar="TIME", help="when it is (2026-03-01T07:30; default: now)")
+    run.add_argument("--question", metavar="TEXT", help="the last question that was asked")
+    run.add_argument("--answer", default="(the assistant's answer)", metavar="TEXT", help="what the assistant answers")
+    run.set_defaults(command=_automations_run)
+
     member = commands.add_parser("member", help="people with a token, and so a memory, of their own")
     actions = member.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add = actions.add_parser("add", parents=[with_config], help="make a member; shows the token, this once")
@@ -125,6 +150,20 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("name", type=_name)
     revoke.set_defaults(command=_member_revoke)
     return parser
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-03-01T07:30") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=TEXT")
+    return name, value
 
 
 def _count(text: str) -> int:
@@ -266,6 +305,49 @@ async def _take_in(
     if passages:
         print("Found by their words at once, by their meaning when the gateway, running, has made their vectors.")
     return 1 if failed else 0
+
+
+async def _automations_check(settings: Settings, _: argparse.Namespace) -> int:
+    from gateway.automations.reading import read
+
+    file = settings.home.automations_file
+    found = read(file)  # a mistake ends it with the lines
+    if not file.exists():
+        print(f"{file} is not there: nothing is done by itself.")
+        return 0
+    for automation in found:
+        print(f"{automation.id}: {automation.name}{'' if automation.enabled else ' (not enabled)'}")
+    print(f"{file} is right: {len(found)} automations, {sum(one.enabled for one in found)} enabled.")
+    return 0
+
+
+async def _automations_run(settings: Settings, given: argparse.Namespace) -> int:
+    from gateway.app import home_zone
+    from gateway.automations.reading import read
+    from gateway.automations.trial import Assumed, attempt
+
+    found = {automation.id: automation for automation in read(settings.home.automations_file)}
+    if given.id not in found:
+        print(f"there is no automation {given.id}; there are: {', '.join(found) or 'none'}", file=sys.stderr)
+        return 1
+    zone = home_zone(settings.household.time_zone)
+    assumed = Assumed(
+        payload=given.payload,
+        topic=given.topic,
+        before=given.before,
+        to=given.to,
+        states=dict(given.state),
+        topics=dict(given.known),
+        question=given.question,
+        answer=given.answer,
+        language=settings.household.languages[0],
+    )
+    at = given.at.replace(tzinfo=zone) if given.at is not None else None
+    trace = await attempt(found[given.id], assumed, lambda: at or datetime.now(zone), print)
+    if trace is None:
+        return 1
+    print(f"{trace.outcome}{f': {trace.error}' if trace.error else ''}")
+    return 1 if trace.outcome == "failed" else 0
 
 
 @asynccontextmanager

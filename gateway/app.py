@@ -18,6 +18,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from aiohttp import web
 
 from gateway import __version__
+from gateway.automations.engine import Automations
+from gateway.automations.house import keeping, preferring, whole
+from gateway.automations.world import Assistant
 from gateway.cache.law import is_question
 from gateway.cache.layers import RedisLayer
 from gateway.cache.responses import ResponseCache
@@ -212,9 +215,9 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             link = Link(settings.mqtt, client_id(data / "mqtt-client-id"), metrics)
             history = History(registry, database, household, settings.home.history, utc_now)
             await stack.enter_async_context(history)
-            keeping = Keeping(registry, database, household, utc_now)
-            await stack.enter_async_context(keeping)
-            learning = Learning(link, registry, settings.home, utc_now, keeping)
+            kept_things = Keeping(registry, database, household, utc_now)
+            await stack.enter_async_context(kept_things)
+            learning = Learning(link, registry, settings.home, utc_now, kept_things)
             await stack.enter_async_context(learning)
         commands = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
@@ -258,6 +261,28 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             recorder=recorder,
             home=home,
         )
+
+        automations: Automations | None = None
+        if link is not None:
+            assistant = Assistant(
+                household,
+                registry,
+                link,
+                None,
+                whole(pipeline),
+                keeping(knowledge, household),
+                preferring(preferences, household),
+                lambda: recorder.last_question,
+            )
+            zone = home_zone(settings.household.time_zone)
+            automations = Automations(
+                settings.home.automations_file,
+                data / "automations",
+                assistant,
+                lambda: datetime.now(zone).astimezone(zone),
+                settings.household.languages[0],
+            )
+            await stack.enter_async_context(automations)
 
         async def embeddings() -> str | None:
             await spaces.check()
@@ -335,6 +360,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         application[keys.SPACES] = spaces
         application[keys.REGISTRY] = registry
         application[keys.LINK] = link
+        application[keys.AUTOMATIONS] = automations
         application[keys.PIPELINE] = pipeline
         application[keys.SWITCHES] = switches
         application[keys.METRICS] = metrics

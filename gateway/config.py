@@ -234,6 +234,7 @@ class HomeSettings(Section):
     statestream_topic: Annotated[str, Field(pattern="^[^#+/][^#+]*$")] = "homeassistant/statestream"
     history: tuple[HistoryRule, ...] = ()
     show_words: bool = False
+    automations_file: Path = Path("config/automations.yaml")
 
 
 class CacheSettings(Section):

@@ -101,8 +101,9 @@ class Turn:
     from minute to minute (`clock`: time and date). `history` is what came before the utterance; what stands behind it
     (tool calls and their results) is the `continuation`, and `utterance` is then the last user message. `language` is
     what the client gave, if it did. `voice`: a failure is to be told in words; `task`: data to be worked on, no
-    question. `request` holds model options and every unknown field by name, to be passed through and to be part of
-    the cache's key.
+    question; without `acts` it is a question, but nothing in it is carried out, kept or forgotten: it may hold words of
+    somebody who has nothing to say here. `request` holds model options and every unknown field by name, to be passed
+    through and to be part of the cache's key.
     """
 
     scope: Scope
@@ -125,6 +126,7 @@ class Turn:
     language: str | None = None
     voice: bool = False
     task: bool = False
+    acts: bool = True
     model: str | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
     cache_control: CacheControl = CacheControl.DEFAULT

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from gateway.automations.engine import Automations
     from gateway.config import Settings
     from gateway.edge.cache import StoredAnswers
     from gateway.home.link import Link
@@ -59,6 +60,7 @@ CHAT: web.AppKey[Fleet] = web.AppKey("chat")
 SPACES: web.AppKey[Spaces] = web.AppKey("spaces")
 REGISTRY: web.AppKey[Registry] = web.AppKey("registry")
 LINK: web.AppKey[Link | None] = web.AppKey("link")
+AUTOMATIONS: web.AppKey[Automations | None] = web.AppKey("automations")
 PIPELINE: web.AppKey[Any] = web.AppKey("pipeline")
 SWITCHES: web.AppKey[Switches] = web.AppKey("switches")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")

@@ -15,7 +15,10 @@ from gateway.edge.api import EXTRA_SCHEMAS, FORM, JSON, MAX_ID, Endpoint, ErrorE
 REFERENCE = "#/components/schemas/{model}"
 VERSION_OF_API = "1"
 # What an endpoint's parameter in the path may be.
-PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {"id": {"type": "integer", "minimum": 1, "maximum": MAX_ID}}
+PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "id": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
+    "automation": {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"},
+}
 
 
 def document(endpoints: Iterable[Endpoint[Any]], *, max_text: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from gateway.edge import (
+    automations,
     cache,
     conversation,
     conversations,
@@ -66,6 +67,10 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("GET",    f"/preferences/{ID_PATH}", preferences.read,   Nothing,            {200: preferences.Item}, "Read a preference"),
     Endpoint("PATCH",  f"/preferences/{ID_PATH}", preferences.change, preferences.Correction, {200: preferences.Item}, "Correct a preference"),
     Endpoint("DELETE", f"/preferences/{ID_PATH}", preferences.delete, Nothing,            {204: None},            "Forget a preference"),
+
+    Endpoint("GET",    "/home/automations",   automations.listing, Nothing,               {200: automations.Automations}, "What the home does by itself"),
+    Endpoint("POST",   "/home/automations/reload", automations.reload, Nothing,           {200: automations.Automations}, "Read the automations' file anew"),
+    Endpoint("GET",    f"/home/automations/{automations.PATH}/traces", automations.traces, Nothing, {200: automations.Traces}, "What an automation's last runs came to"),
 
     Endpoint("GET",    "/conversations",      conversations.page,  conversations.Range,   {200: conversations.SaidPage}, "List what was said"),
 

@@ -32,7 +32,7 @@ from gateway.turn.understand import Understanding
 from gateway.turn.warm import Warmer
 
 # Edges whose clients bring no prompt of their own: they get the household's, and the language is named.
-PLAIN_EDGES = frozenset({"conversation", "wyoming", "mqtt"})
+PLAIN_EDGES = frozenset({"conversation", "wyoming", "mqtt", "automation"})
 
 
 log = logging.getLogger(__name__)
@@ -180,6 +180,8 @@ class Pipeline:
     def _heed(self, answer: Answer) -> None:
         """ "Ask again" is the question before it, asked anew; "no, that's wrong" takes the answer before it back."""
         turn = answer.turn
+        if not turn.acts:
+            return
         if asks_again(turn.utterance, answer.language):
             answer.turn, answer.history = asked_again(turn, answer.history)
             return
@@ -278,4 +280,4 @@ def _priority(turn: Turn) -> Priority:
     """How urgent the turn is at the model."""
     if turn.voice:
         return Priority.VOICE
-    return Priority.AUTOMATION if turn.task else Priority.CHAT
+    return Priority.AUTOMATION if turn.task or turn.edge == "automation" else Priority.CHAT

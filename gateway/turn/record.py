@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.cache.law import is_question
 from gateway.errors import JournalFull
 from gateway.metrics import Metrics
 from gateway.shapes import Reply, Turn
@@ -28,17 +29,28 @@ class Recorder:
         self._switches = switches
         self._words = words
         self._listeners: list[Listener] = []
+        self._last_question: str | None = None
 
     def listen(self, listener: Listener) -> None:
         """Calls `listener` after each turn, as long as the gateway runs. It must be quick."""
         self._listeners.append(listener)
 
+    @property
+    def last_question(self) -> str | None:
+        """What was last asked and answered, where it was the household that asked: a member's own is not told."""
+        return self._last_question
+
     def __call__(self, turn: Turn, reply: Reply, *, started: datetime, cache_key: str | None) -> None:
         """Journals the turn. Nothing is awaited here, so that a turn that is being cancelled is recorded as well."""
+        # What an automation asks nobody said: nothing is to be learned of it.
+        learning = self._switches.learning and turn.edge != "automation"
         try:
-            self._journal.append(_record(turn, reply, started, cache_key, learning=self._switches.learning))
+            self._journal.append(_record(turn, reply, started, cache_key, learning=learning))
         except JournalFull as error:
             log.error("turn %s is not recorded: %s", turn.id, error.message)
+        asked = turn.acts and not turn.task and turn.scope.member_id is None
+        if asked and reply.finish == "stop" and reply.intent is None and is_question(turn.utterance):
+            self._last_question = turn.utterance
         self._measure(turn, reply)
         self._tell(turn, reply)
         for listener in self._listeners:

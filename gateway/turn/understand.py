@@ -64,7 +64,7 @@ class Understanding:
         self, turn: Turn, language: str, preferences: Iterable[Preference], conversation_id: str
     ) -> Act | Live | None:
         """What was done for the utterance; how things stand, where that is asked; None: the model should answer it."""
-        if turn.task:
+        if turn.task or not turn.acts:
             return None
         if not turn.continuation:
             act = await self._consents.heard((conversation_id, turn.scope), turn.utterance)

@@ -1,0 +1,161 @@
+"""Reads `config/automations.yaml`. What is wrong in it is told by its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from gateway.automations.model import Automation
+from gateway.errors import SettingsError
+
+MAX_BYTES = 1_048_576
+MAX_AUTOMATIONS = 500
+MAX_NODES = 100_000  # what an alias stands for counts each time
+MAX_MISTAKES = 20
+DEPTH = 40
+
+_ALL: TypeAdapter[tuple[Automation, ...]] = TypeAdapter(tuple[Automation, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong, and in which line of the file (from 1; 0: in the file as a whole)."""
+
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}" if self.line else self.message
+
+
+class Mistakes(SettingsError):
+    """The file holds no automations that could run."""
+
+    def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+def read(path: Path) -> tuple[Automation, ...]:
+    """The file's automations; none where there is no file. Raises Mistakes."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise Mistakes(path, [Mistake(0, f"is over {MAX_BYTES} bytes")])
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Mistakes(path, [Mistake(0, f"cannot be read ({error})")]) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> tuple[Automation, ...]:
+    """The automations of a file's text. Raises Mistakes."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return ()
+        _look_over(node, path)
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise Mistakes(path, [Mistake(mark.line + 1 if mark else 0, f"is not YAML ({problem})")]) from error
+    if not isinstance(values, list):
+        raise Mistakes(path, [Mistake(1, "should be a list: each automation begins with - id: or - alias:")])
+    if len(values) > MAX_AUTOMATIONS:
+        raise Mistakes(path, [Mistake(0, f"has {len(values)} automations; allowed: {MAX_AUTOMATIONS}")])
+    try:
+        found = _ALL.validate_python(values)
+    except ValidationError as error:
+        mistakes = [_mistake(one, node) for one in error.errors()[:MAX_MISTAKES]]
+        raise Mistakes(path, sorted(mistakes, key=lambda mistake: mistake.line)) from None
+    seen: dict[str, int] = {}
+    for place, automation in enumerate(found):
+        line = node.value[place].start_mark.line + 1
+        if automation.id in seen:
+            raise Mistakes(path, [Mistake(line, f"the id {automation.id} is that of line {seen[automation.id]} too")])
+        seen[automation.id] = line
+    return found
+
+
+def _look_over(node: yaml.Node, path: Path) -> None:
+    """Raises Mistakes for what PyYAML would take without a word: a key twice, and what never ends."""
+    rest: list[tuple[yaml.Node, int]] = [(node, 0)]
+    count = 0
+    while rest:
+        one, depth = rest.pop()
+        count += 1
+        if count > MAX_NODES or depth > DEPTH:
+            raise Mistakes(path, [Mistake(one.start_mark.line + 1, "holds too much")])
+        if isinstance(one, yaml.SequenceNode):
+            rest += [(inner, depth + 1) for inner in one.value]
+        elif isinstance(one, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, inner in one.value:
+                if key.value in keys and isinstance(key, yaml.ScalarNode):
+                    raise Mistakes(path, [Mistake(key.start_mark.line + 1, f"{key.value} stands here twice")])
+                if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith((":str", ":merge")):
+                    raise Mistakes(
+                        path, [Mistake(key.start_mark.line + 1, f"{key.value} is no name: put it in quotes")]
+                    )
+                keys.add(key.value)
+                rest.append((inner, depth + 1))
+
+
+def _mistake(error: Mapping[str, Any], node: yaml.Node) -> Mistake:
+    """One of pydantic's errors, in a sentence, with the line of the innermost part that the file has."""
+    line = node.start_mark.line
+    where: list[str] = []
+    for part in error["loc"]:
+        if isinstance(part, str) and part.startswith("("):
+            continue  # which of several forms it was taken for
+        inner, key_line = _inside(node, part)
+        if inner is not None:
+            node, line = inner, key_line
+        if isinstance(part, str):
+            where.append(part)
+        elif where:
+            where[-1] += f"[{part}]"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "is not known here"
+    elif error["type"] == "missing":
+        message = "is missing"
+    elif message.startswith(("Input should be ", "String should ")):
+        message = f"should {message.split(' should ', 1)[1]}"
+    elif error["type"] == "value_error" and where and not message.startswith(("has ", "needs ")):
+        message = f"should be {message}"
+    name = ".".join(where)
+    return Mistake(line + 1, f"{name} {message}".strip())
+
+
+# What the file may call a part of the model.
+OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "triggers": ("trigger",),
+    "conditions": ("condition", "and", "or", "not", "if"),
+    "actions": ("action",),
+    "trigger": ("platform",),
+    "enabled": ("initial_state",),
+    "publish": ("data",),
+    "values": ("data",),
+    "entity_id": ("target",),
+    "action": ("service",),
+}
+
+
+def _inside(node: yaml.Node, part: str | int) -> tuple[yaml.Node | None, int]:
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        inner = node.value[part]
+        return inner, inner.start_mark.line
+    if isinstance(node, yaml.MappingNode) and isinstance(part, str):
+        for name in (part, *OTHER_NAMES.get(part, ())):
+            for key, inner in node.value:
+                if key.value == name:
+                    return inner, key.start_mark.line
+    return None, 0
