@@ -32,6 +32,7 @@ from gateway.edge.middleware import Tokens, middlewares
 from gateway.edge.mqtt import MqttEdge
 from gateway.errors import StartError, StoreUnavailable
 from gateway.home.acting import Actor
+from gateway.home.action_log import ActionLog
 from gateway.home.history import History
 from gateway.home.intents import GATED, Commands
 from gateway.home.keeping import Keeping
@@ -230,11 +231,13 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         def local_now() -> datetime:
             return datetime.now(time_zone).astimezone(time_zone)
 
-        consents, home = Consents(), None
+        consents, actor, home = Consents(), None, None
         if link is not None:
+            action_log = await stack.enter_async_context(ActionLog(database))
+            actor = Actor(registry, link, settings.home, local_now, action_log)
             home = Home(
                 registry,
-                Actor(registry, link, settings.home, local_now),
+                actor,
                 # What is guarded is asked for before it is moved: none of it need be left to the model.
                 Commands(allowed=GATED, kept=settings.home.left_to_model),
                 consents,
@@ -268,7 +271,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
                 household,
                 registry,
                 link,
-                None,
+                actor,
                 whole(pipeline),
                 keeping(knowledge, household),
                 preferring(preferences, household),

@@ -102,7 +102,7 @@ class Home:
 
     def furnished(self, turn: Turn) -> Turn:
         """The turn with what is exposed at home and the tools for it, where its client brings no tools of its own."""
-        if turn.tools or turn.task or turn.continuation or not (entities := self._registry.entities()):
+        if turn.tools or turn.task or not turn.acts or turn.continuation or not (entities := self._registry.entities()):
             return turn
         area = turn.area
         if area is not None:

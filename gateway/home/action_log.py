@@ -1,0 +1,100 @@
+"""What was done at home, written to the table `actions` after the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from gateway.errors import GatewayError
+from gateway.home.acting import ActionRecord
+from gateway.home.things import Condition
+from gateway.shapes import Scope
+from gateway.store import entities as rows
+from gateway.store.pool import Database
+
+log = logging.getLogger(__name__)
+
+MOST = 10_000  # records that wait for a database that is away; the log has them all
+PAUSE_SECONDS = 2.0  # before a database that is away is tried again
+
+
+class ActionLog:
+    """`async with` it, and call it with what was done. At its end it writes what it has."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[ActionRecord] = deque(maxlen=MOST)
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="actions")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        with suppress(GatewayError):
+            await self.write()
+
+    def __call__(self, records: Sequence[ActionRecord]) -> None:
+        """Takes up what was done."""
+        self._waiting.extend(records)
+        self._more.set()
+
+    async def write(self) -> None:
+        """Writes all that waits. Raises StoreUnavailable; it waits on then."""
+        while self._waiting:
+            scope = self._waiting[0].scope
+            batch = [record for record in list(self._waiting) if record.scope == scope]
+            await self._write(scope, batch)
+            written = {id(record) for record in batch}
+            self._waiting = deque((one for one in self._waiting if id(one) not in written), MOST)
+
+    async def _write(self, scope: Scope, batch: Sequence[ActionRecord]) -> None:
+        async with self._database.scoped(scope) as connection:
+            await rows.log_actions(connection, [_row(record) for record in batch], scope.member_id)
+
+    async def _run(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            try:
+                await self.write()
+            except GatewayError as error:
+                log.warning("what was done at home waits to be noted: %s", error.message)
+                self._more.set()
+                await asyncio.sleep(PAUSE_SECONDS)
+            except Exception:
+                # A task's boundary: what is wrong with one record must not end all later ones.
+                log.exception("what was done at home could not be noted")
+                self._waiting.clear()
+
+
+def _row(record: ActionRecord) -> rows.Action:
+    return rows.Action(
+        record.at,
+        record.edge,
+        record.speaker,
+        record.words,
+        record.thing_id,
+        record.action,
+        record.values,
+        record.verdict,
+        _stood(record.before),
+        _stood(record.after),
+    )
+
+
+def _stood(condition: Condition) -> Mapping[str, Any]:
+    return {"state": condition.state, "attributes": dict(condition.attributes)}
