@@ -19,13 +19,13 @@ from gateway.automations.messages import MAX_PAYLOAD, Arrival, heard_anew, wante
 from gateway.automations.model import Automation, MqttTrigger, StateTrigger
 from gateway.automations.reading import Mistake, Mistakes, read
 from gateway.automations.run import Run, described
-from gateway.automations.templates import TemplateFailed
 from gateway.automations.traces import Traces
 from gateway.automations.views import View
 from gateway.automations.world import Assistant, InEarnest
 from gateway.errors import GatewayError, NotFound
 from gateway.home.link import Message
 from gateway.home.registry import Change
+from gateway.home.sandbox import TemplateFailed
 from gateway.home.things import Condition
 
 log = logging.getLogger(__name__)

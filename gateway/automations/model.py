@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from gateway.automations.templates import TemplateFailed, compiled
+from gateway.automations.templates import compiled
+from gateway.home.sandbox import TemplateFailed
 from gateway.home.things import ACTIONS
 
 LONGEST = 7 * 86_400  # seconds

@@ -12,9 +12,10 @@ from typing import Any, Literal, Protocol, assert_never
 from gateway.automations import model
 from gateway.automations.conditions import met
 from gateway.automations.model import AnyCondition, AnyStep, Automation
-from gateway.automations.templates import render, render_all, to_json
+from gateway.automations.templates import render, render_all
 from gateway.automations.views import View
 from gateway.errors import BadRequest, GatewayError
+from gateway.home.sandbox import to_json
 from gateway.home.things import Order
 from gateway.shapes import new_turn_id
 

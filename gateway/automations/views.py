@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from gateway.automations.templates import TemplateFailed
 from gateway.home.registry import Registry
+from gateway.home.sandbox import TemplateFailed
 from gateway.home.things import UNKNOWN, Condition
 
 UNAVAILABLE = "unavailable"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.automations.run import Answered
-from gateway.automations.templates import to_json
 from gateway.errors import Forbidden, GatewayError, NotFound, Unavailable
 from gateway.home.acting import Actor, Asker, Wanted
 from gateway.home.link import Link
 from gateway.home.registry import Registry
+from gateway.home.sandbox import to_json
 from gateway.home.things import Order
 from gateway.shapes import Reply, Scope, Turn
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.automations.templates import MAX_OUTPUT, TemplateFailed, holds, render, render_all
+from gateway.automations.templates import holds, render, render_all
+from gateway.home.sandbox import MAX_TEXT, TemplateFailed
 
 NAMES: dict[str, Any] = {
     "payload_json": {"temp": 21.456, "label": "person", "list": [3, 1, 2], "none": None},
@@ -63,7 +64,6 @@ def test_what_is_known(source: str, said: str) -> None:
         "{{ '%1000000000d' % 1 }}",
         "{{ '{:1000000000}'.format(1) }}",
         "{{ 'a'.center(1000000000) }}",
-        "{{ 'a'.replace('a', 'b') }}",
         "{{ ''.__class__.__mro__ }}",
         "{{ now.__globals__.x }}",
         "{{ (1).to_bytes(1000000000) }}",
@@ -86,9 +86,9 @@ def test_what_fails_by_itself(source: str) -> None:
 
 
 def test_output_is_bounded() -> None:
-    assert len(render("{{ x }}", {"x": "a" * MAX_OUTPUT})) == MAX_OUTPUT
+    assert len(render("{{ x }}", {"x": "a" * MAX_TEXT})) == MAX_TEXT
     with pytest.raises(TemplateFailed):
-        render("{{ x }}b", {"x": "a" * MAX_OUTPUT})
+        render("{{ x }}b", {"x": "a" * MAX_TEXT})
 
 
 @pytest.mark.parametrize(
