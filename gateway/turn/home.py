@@ -147,7 +147,8 @@ class Home:
         # Recognition holds the interpreter for some milliseconds: whoever waits for less goes first.
         await asyncio.sleep(0)
         if not isinstance(understood, Understood):
-            pretends = not self._model_acts() and asks_to_act(turn.utterance, language)
+            known = (name for entity in turn.entities for name in (*entity.names, *entity.areas))
+            pretends = not self._model_acts() and asks_to_act(turn.utterance, language, known)
             return Act("home.not_understood", language, phrase(language, "not_understood")) if pretends else None
         if understood.intent in CLOCK:
             told = answers.confirm(understood, tools.date_time(self._now()))

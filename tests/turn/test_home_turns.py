@@ -483,7 +483,15 @@ async def test_work_on_data_touches_nothing(home: Home) -> None:
     assert not home.model.chats[-1].get("tools")
 
 
-async def test_a_model_without_tools_does_not_pretend() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "please dim whatever light is behind the sofa",
+        "turn everything off in the kitchen",
+        "make the kitchen light go on",
+    ],
+)
+async def test_a_model_without_tools_does_not_pretend(said: str) -> None:
     registry, consents = Registry(), Consents()
     registry.put(Thing("light.kitchen", "Kitchen Light", "discovery", area="Kitchen"))
     at_home = AtHome(
@@ -494,7 +502,7 @@ async def test_a_model_without_tools_does_not_pretend() -> None:
         now=lambda: datetime.now(UTC),
         model_acts=lambda: False,
     )
-    turn = at_home.furnished(Turn(Scope(1), "please dim whatever light is behind the sofa", "wyoming", voice=True))
+    turn = at_home.furnished(Turn(Scope(1), said, "wyoming", voice=True))
     assert at_home.offers(turn)
     act = await at_home.understood(turn, "en", {}, "c1")
     assert isinstance(act, Act)
