@@ -461,6 +461,9 @@ async def test_with_the_broker_away_it_is_said(home: Home) -> None:
     while home.devices.link.connected:
         await asyncio.sleep(0)
     assert speech(await home.say("turn on the kitchen light")) == "I can't reach the home at the moment."
+    # How it stood is told as what it is: old.
+    told = speech(await home.say("is the kitchen light on?"))
+    assert told == "I can't reach the home at the moment. When I last heard from it: No, off"
 
 
 async def test_without_a_link_it_is_out_of_reach(house: House, tmp_path: Path) -> None:
