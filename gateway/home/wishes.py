@@ -35,7 +35,7 @@ _SWITCHES = {
 }
 # Of a thing or a room that is known by its name, these are said as well.
 _MORE_VERBS = {
-    "en": r"(?:turn|switch|stop|start|make|put|activate|run|pause|resume)\b",
+    "en": r"(?:turn|switch|toggle|stop|start|make|put|activate|run|pause|resume)\b",
     "fr": r"(?:arrêter?|démarrer?|mettre|mets|activer?|lancer?)\b",
     "pl": r"(?:zatrzymaj|uruchom|zrób|aktywuj|wstrzymaj)\b",
 }
