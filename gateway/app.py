@@ -243,6 +243,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
                 consents,
                 now=local_now,
                 model_acts=lambda: fleet.kind != "embedded",
+                reachable=lambda: link.connected,
             )
         recorder = Recorder(journal, metrics, switches, words=settings.log.words)
         pipeline = Pipeline(

@@ -16,8 +16,10 @@ import aiohttp
 from rich.console import Console
 from rich.text import Text
 
+from gateway.automations.reading import read as read_automations
 from gateway.config import E5_DIMENSIONS, MqttSettings, Settings
-from gateway.errors import GatewayError, ModelError, StartError, StoreUnavailable, Unavailable
+from gateway.errors import GatewayError, ModelError, SettingsError, StartError, StoreUnavailable, Unavailable
+from gateway.home.configured import load as load_entities
 from gateway.llm import embedded
 from gateway.llm.embedding import E5_MODEL, e5_installed
 from gateway.llm.ollama import OllamaServer, same_model
@@ -86,6 +88,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     yield _embedded_parts()
     yield await _named("Redis", "REDIS_URL", settings.redis.url.get_secret_value(), check_redis)
     yield await _mqtt(settings.mqtt)
+    if settings.mqtt.url.get_secret_value():
+        for finding in await asyncio.to_thread(_home, settings):
+            yield finding
     yield await _port(settings)
 
 
@@ -324,6 +329,23 @@ async def _mqtt(settings: MqttSettings) -> Finding:
         words = f"answers, with {version} only: requests over MQTT name their answer's topic by MQTT 5"
         return Finding("MQTT", "note", words)
     return Finding("MQTT", "ok", f"answers, with {version}")
+
+
+def _home(settings: Settings) -> list[Finding]:
+    """Of the files in which the household says what stands at home, and what it does by itself."""
+    findings = []
+    try:
+        load_entities(settings.home.entities_file)
+        findings.append(Finding("entities", "ok", f"{settings.home.entities_file} is right"))
+    except SettingsError as error:
+        findings.append(Finding("entities", "not ok", error.message))
+    try:
+        automations = read_automations(settings.home.automations_file)
+        enabled = sum(automation.enabled for automation in automations)
+        findings.append(Finding("automations", "ok", f"{len(automations)}, {enabled} of them enabled"))
+    except SettingsError as error:
+        findings.append(Finding("automations", "not ok", error.message.replace("\n", "; ")))
+    return findings
 
 
 async def _port(settings: Settings) -> Finding:

@@ -40,6 +40,8 @@ EVERYTHING = [
     "embedded parts",
     "Redis",
     "MQTT",
+    "entities",
+    "automations",
     "port",
 ]
 
@@ -105,6 +107,19 @@ async def test_all_is_well(
     assert await doctor.run(settings, Console(file=out, width=200)) == 0
     assert out.getvalue().endswith("A turn could be answered.\n")
     assert len(out.getvalue().splitlines()) == len(EVERYTHING) + 1
+
+
+async def test_the_homes_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "entities.yaml").write_text("entities:\n  light.desk: {nme: Lamp}\n", encoding="utf-8")
+    (tmp_path / "automations.yaml").write_text("- id: one\n  triggers: []\n- id: one\n", encoding="utf-8")
+    home = {"entities_file": tmp_path / "entities.yaml", "automations_file": tmp_path / "automations.yaml"}
+    found = await findings(settings_for(tmp_path, home=home, mqtt={"url": "mqtt://127.0.0.1:1"}))
+    for part in ("entities", "automations"):
+        assert found[part].state == "not ok"
+        assert not found[part].vital
+        assert "line 2" in found[part].words
+        assert "\n" not in found[part].words
+    assert "entities" not in await findings(settings_for(tmp_path, home=home))
 
 
 async def test_nothing_answers(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from gateway import config as settings
+
 ROOT = Path(__file__).parent.parent
 CORE, EMBEDDED, DEV = "requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"
 
@@ -301,6 +303,18 @@ def test_every_container_is_watched_and_bounded(compose: dict[str, Any]) -> None
         limit = service["mem_limit"]
         total += int(limit[:-1]) * units[limit[-1]]
     assert total <= 7 * 1024, "8 GB, and the system wants some of it"
+
+
+def test_the_homes_files_reach_the_container(compose: dict[str, Any]) -> None:
+    gateway = compose["services"]["gateway"]
+    # The folder, not its files: an editor that saves by renaming would leave the container with the old one.
+    assert "./config:/app/config:ro" in gateway["volumes"]
+    assert gateway["environment"]["MQTT_URL"] == "mqtt://mosquitto:1883"
+    home = settings.load(ROOT / "config" / "gateway.yaml", {}).home
+    for path in (home.entities_file, home.automations_file):
+        assert not path.is_absolute(), "it is looked for in /app, where the container starts"
+        assert path.parts[0] == "config"
+        assert (ROOT / path).is_file()
 
 
 def test_ports_are_open_to_this_machine_only(compose: dict[str, Any]) -> None:

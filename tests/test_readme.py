@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
+from gateway.__main__ import main
+from gateway.home.configured import load
+from gateway.home.things import Thing
 from tests.house import House
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -52,3 +56,32 @@ async def test_every_command_of_the_readme(house: House) -> None:
             assert messages[0]["content"] == "When do the bins go out?"
         elif "/cache/stats" in command:
             assert {"hits", "misses", "bypasses", "entries", "bytes", "hit_rate"} <= set(json.loads(output))
+
+
+def test_the_entities_of_the_readme(tmp_path: Path) -> None:
+    example = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[0]
+    file = tmp_path / "entities.yaml"
+    file.write_text(example, encoding="utf-8")
+    lamp = load(file).applied(Thing("light.0x00158d0001", "Lamp", "discovery"))
+    assert (lamp.name, lamp.aliases, lamp.area, lamp.floor) == (
+        "Desk lamp",
+        ("reading light", "Lamp"),
+        "Kitchen",
+        "Ground floor",
+    )
+    assert not load(file).applied(Thing("sensor.remote_battery", "Battery", "discovery")).exposed
+
+
+FILE = Path(__file__).parent.parent / "config" / "automations.yaml"
+TRIALS = re.findall(r"python -m gateway (automations .+)", README + FILE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("command", TRIALS)
+def test_the_automations_are_checked_and_tried(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = tmp_path / "gateway.yaml"
+    settings.write_text(f"home: {{automations_file: {FILE}}}", encoding="utf-8")
+    assert main([*shlex.split(command), "--config", str(settings)]) == 0
+    said = capsys.readouterr().out
+    assert "is right: 5 automations" in said or said.endswith("done\n")

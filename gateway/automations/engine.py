@@ -145,10 +145,13 @@ class Automations:
                 self._mistakes = error.mistakes
                 for mistake in error.mistakes:
                     log.error("%s: %s", self._path, mistake)
+                if self._lives:
+                    log.error("%s: what was right before goes on", self._path)
                 return
             self._mistakes = ()
             self._take_up(found)
-            log.info("%d automations", len(found))
+            enabled = sum(automation.enabled for automation in found)
+            log.info("automations: %d, %d of them enabled", len(found), enabled)
 
     def _standing(self, live: _Live) -> Standing:
         runs = self._traces.of(live.automation.id)

@@ -43,6 +43,14 @@ THEIR_ACTIONS: Mapping[str, str] = {
     "select_option": "select",
     "start_mowing": "mow",
 }
+# What Home Assistant calls the values of an action.
+THEIR_VALUES: Mapping[tuple[str, str], str] = {
+    ("turn_on", "color_name"): "color",
+    ("set_tilt", "tilt_position"): "position",
+    ("set_mode", "hvac_mode"): "mode",
+    ("set_fan_mode", "fan_mode"): "mode",
+}
+PERCENT = "brightness_pct"  # taken beside `brightness`, as Home Assistant does
 
 
 class Part(BaseModel):
@@ -308,6 +316,14 @@ class Wish(Part):
     language: Template | None = None
     area: Template | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _their_values(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(values := given.get("values"), dict):
+            return given
+        action = THEIR_ACTIONS.get(action := str(given.get("action")), action)
+        return {**given, "values": {THEIR_VALUES.get((action, name), name): value for name, value in values.items()}}
+
     @model_validator(mode="after")
     def _one_way(self) -> Wish:
         if (self.sentence is None) == (self.entity_id is None) or (self.entity_id is None) != (self.action is None):
@@ -316,6 +332,7 @@ class Wish(Part):
             raise ValueError("has language or area, which belong to a sentence")
         if self.action is not None:
             known = ACTIONS[self.action]
+            known = (*known, PERCENT) if "brightness" in known else known
             for name in self.values:
                 if name not in known:
                     raise ValueError(f"has the value {name!r}; {self.action} takes {', '.join(known) or 'none'}")

@@ -25,7 +25,17 @@ UNSET = datetime.min.replace(tzinfo=UTC)
 MAX_SHOWN = 2000  # characters of a value in a trace
 MAX_THINGS = 50  # commanded by one step
 NUMBERS = frozenset(
-    {"brightness", "by", "color_temp_kelvin", "humidity", "percentage", "position", "temperature", "volume_level"}
+    {
+        "brightness",
+        model.PERCENT,
+        "by",
+        "color_temp_kelvin",
+        "humidity",
+        "percentage",
+        "position",
+        "temperature",
+        "volume_level",
+    }
 )
 
 
@@ -286,7 +296,10 @@ class Run:
         ids = [thing_id.strip() for thing_id in rendered.strip("[]").split(",") if thing_id.strip(" '\"")]
         if not ids or len(ids) > MAX_THINGS:
             raise BadRequest(f"names {len(ids)} things; allowed: 1 to {MAX_THINGS}")
-        order = Order(wish.action or "", {name: self._value(name, value) for name, value in wish.values.items()})
+        values = {name: self._value(name, value) for name, value in wish.values.items()}
+        if model.PERCENT in values:
+            values["brightness"] = round(min(max(values.pop(model.PERCENT), 0), 100) * 255 / 100)
+        order = Order(wish.action or "", values)
         return {thing_id.strip("'\""): order for thing_id in ids}
 
     def _value(self, name: str, value: Any) -> Any:

@@ -489,12 +489,13 @@ class Actor:
         records = []
         for thing_id, result in results.items():
             order = settled.get(thing_id, wanted.orders[thing_id])
-            log.info(
-                "home: %s %s %s: %s (asked by %s over %s in %s)",
+            log.log(
+                logging.INFO if result.verdict in ("done", "already") else logging.WARNING,
+                "home: %s %s%s: %s (asked by %s over %s in %s)",
                 thing_id,
                 order.action,
-                dict(order.values),
-                result.verdict,
+                f" {dict(order.values)}" if order.values else "",
+                result.verdict.replace("_", " "),
                 asker.speaker,
                 asker.edge,
                 asker.area or "no area",

@@ -172,6 +172,9 @@ class Learning:
         self._discovery = discovery
         self._told = tuple(registries)
         self._merging = Merging([*registries, self._kept], registry)
+        self._registry = registry
+        self._counted: tuple[Counter[str], int] | None = None
+        self._said: tuple[Counter[str], int] | None = None
         self.error: str | None = None  # what is wrong with the file, where something is
 
     async def __aenter__(self) -> Self:
@@ -216,10 +219,24 @@ class Learning:
         self.error = None
         self._merging.override(overrides)
 
+    def _say(self) -> None:
+        """Says what stands at home, once that has held still for a moment: the log tells whether a thing is known."""
+        things = self._registry.things.values()
+        counted = Counter(thing.origin for thing in things), sum(thing.exposed for thing in things)
+        if counted == self._counted and counted != self._said:
+            self._said = counted
+            if not things:
+                log.info("things at home: none are known so far")
+            else:
+                told = ", ".join(f"{origin} {count}" for origin, count in sorted(counted[0].items()))
+                log.info("things at home: %d (%s), %d of them exposed", len(things), told, counted[1])
+        self._counted = counted
+
     async def _follow(self) -> None:
         known = await asyncio.to_thread(_stamp, self._file)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._say()
             stamp = await asyncio.to_thread(_stamp, self._file)
             if stamp != known:
                 known = stamp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -64,6 +65,12 @@ class _Outgoing:
 
 Handler = Callable[[Message], None]
 Greeting = Callable[[], Awaitable[None]]
+
+
+def _words(error: Exception) -> str:
+    """What ended a connection, for people: paho tells of one that broke off as an unspecified error with a number."""
+    text = re.sub(r"^\[code:\d+\] ", "", str(error))
+    return "the connection broke off" if text == "Unspecified error" else text
 
 
 def client_id(path: Path) -> str:
@@ -238,7 +245,7 @@ class Link:
                     told = False
                     await self._serve(connection)
             except (aiomqtt.MqttError, Unavailable) as error:
-                self._failure = error.message if isinstance(error, Unavailable) else str(error)
+                self._failure = error.message if isinstance(error, Unavailable) else _words(error)
                 if since is None and self._other_version(error):
                     continue
             except Exception as error:

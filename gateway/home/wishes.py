@@ -1,12 +1,14 @@
 """Telling that something at home is asked for, where nothing at home can be reached: better said than pretended.
 
 A small model answers "turn on the light" with "the light is on". For a client that offers no tools and tells of no
-things, the wish is recognised by its verb, and the gateway says that it cannot.
+things, the wish is recognised by its verb, and the gateway says that it cannot. Where a model without tools is in use it
+says that it has not understood.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from gateway.home.politeness import plain, tidy
 
@@ -25,17 +27,45 @@ _VERBS = {
     "pl": r"(?:włącz|wyłącz|zapal|zgaś|zaświeć|przyciemnij|rozjaśnij|otwórz|zamknij|odsłoń|zasłoń|zablokuj|odblokuj|podnieś|"
     r"opuść|ustaw)\b",
 }
-_WISHES = {
-    language: re.compile(rf"(?={verbs}).*\b{_THINGS[language]}", re.IGNORECASE) for language, verbs in _VERBS.items()
+# Of these verbs nothing else can be meant, whatever stands behind them.
+_SWITCHES = {
+    "en": r"(?:turn|switch) (?:on|off) (?:the|my|our|all|every\w*)\b|(?:turn|switch) (?:the|my|our|all|every\w*)\b.* (?:on|off)(?: in (?:the )?\w+)?$",
+    "fr": r"(?:allumer?|étein(?:s|dre))\b",
+    "pl": r"(?:włącz|wyłącz|zgaś|zapal|zaświeć)\b",
 }
+# Of a thing or a room that is known by its name, these are said as well.
+_MORE_VERBS = {
+    "en": r"(?:turn|switch|toggle|stop|start|make|put|activate|run|pause|resume)\b",
+    "fr": r"(?:arrêter?|démarrer?|mettre|mets|activer?|lancer?)\b",
+    "pl": r"(?:zatrzymaj|uruchom|zrób|aktywuj|wstrzymaj)\b",
+}
+_WISHES = {
+    language: re.compile(rf"(?={verbs}).*\b{_THINGS[language]}|{_SWITCHES[language]}", re.IGNORECASE)
+    for language, verbs in _VERBS.items()
+}
+_OF_KNOWN = {
+    language: re.compile(rf"{verbs}|{_MORE_VERBS[language]}", re.IGNORECASE) for language, verbs in _VERBS.items()
+}
+_WORD = re.compile(r"\w+")
 
 
-def asks_to_act(utterance: str, language: str) -> bool:
-    """Whether the utterance asks for something at home to be done. Languages without a table: never."""
+def asks_to_act(utterance: str, language: str, known: Iterable[str] = ()) -> bool:
+    """Whether the utterance asks for something at home to be done; `known` are names of things and rooms there.
+    Languages without a table: never."""
     wish = _WISHES.get(language)
     if wish is None or utterance.rstrip().endswith("?"):
         return False
-    return wish.match(plain(tidy(utterance), language)) is not None
+    said = plain(tidy(utterance), language)
+    if wish.match(said):
+        return True
+    if not _OF_KNOWN[language].match(said):
+        return False
+    words = _words(said)
+    return any(_words(name) in words for name in known)
+
+
+def _words(text: str) -> str:
+    return f" {' '.join(_WORD.findall(text.casefold()))} "
 
 
 _IT = {

@@ -86,15 +86,17 @@ class Home:
         *,
         now: Callable[[], datetime],
         model_acts: Callable[[], bool],
+        reachable: Callable[[], bool] = lambda: True,
     ) -> None:
         """`commands` leaves nothing guarded to the model, since `actor` guards it; `now` is the household's time;
-        `model_acts`: whether the model in use knows tools."""
+        `model_acts`: whether the model in use knows tools; `reachable`: whether news of the home come in."""
         self._registry = registry
         self._actor = actor
         self._commands = commands
         self._consents = consents
         self._now = now
         self._model_acts = model_acts
+        self._reachable = reachable
         self._overview_of: tuple[Entity, ...] = ()
         self._overview = ""
 
@@ -147,7 +149,8 @@ class Home:
         # Recognition holds the interpreter for some milliseconds: whoever waits for less goes first.
         await asyncio.sleep(0)
         if not isinstance(understood, Understood):
-            pretends = not self._model_acts() and asks_to_act(turn.utterance, language)
+            known = (name for entity in turn.entities for name in (*entity.names, *entity.areas))
+            pretends = not self._model_acts() and asks_to_act(turn.utterance, language, known)
             return Act("home.not_understood", language, phrase(language, "not_understood")) if pretends else None
         if understood.intent in CLOCK:
             told = answers.confirm(understood, tools.date_time(self._now()))
@@ -186,7 +189,11 @@ class Home:
         # "Are all the lights off?" is not answered with yes while one of them cannot be asked.
         partly = len(known) < len(things) and understood.response not in {"any", "any_short", "which"}
         words = None if partly else answers.tell(understood, seen)
-        return Act(understood.intent, language, words, sources=sources) if words else Live(understood.intent, sources)
+        if not words:
+            return Live(understood.intent, sources)
+        if not self._reachable():
+            words = phrase(language, "last_heard", words=words)
+        return Act(understood.intent, language, words, sources=sources)
 
     def _asked_about(self, understood: Understood, here: str | None) -> list[Thing]:
         """The exposed things that a question means."""

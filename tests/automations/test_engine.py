@@ -124,6 +124,7 @@ async def test_things_are_commanded(home: Home) -> None:
         ('command: {entity_id: "{{ payload }}", action: turn_on, values: {brightness: "{{ 100 + 28 }}"}}', "done"),
         ("command: {entity_id: [light.a, light.b], action: toggle}", "done"),
         ("command: {entity_id: light.secret, action: toggle}", "failed"),
+        ("{action: light.turn_on, target: {entity_id: light.b}, data: {brightness_pct: '{{ 40 }}'}}", "done"),
         ("command: {entity_id: light.none, action: toggle}", "failed"),
         ("command: {entity_id: lock.door, action: unlock}", "failed"),
         ("command: {entity_id: light.none, action: toggle}\n      continue_on_error: true", "done"),
@@ -150,7 +151,8 @@ async def test_things_are_commanded(home: Home) -> None:
         await home.send("button", "x")
         assert (await outcome(automations, len(steps) + 1))[0] == "failed"
         assert automations.traces("a")[0]["error"] == "light.a: no_answer, light.b: no_answer"
-    first, second, _ = home.actor.carried
+    first, second, third, _ = home.actor.carried
+    assert {name: dict(order.values) for name, order in third[0].orders.items()} == {"light.b": {"brightness": 102}}
     assert {name: (order.action, dict(order.values)) for name, order in first[0].orders.items()} == {
         "light.a": ("turn_on", {"brightness": 128})
     }

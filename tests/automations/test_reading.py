@@ -43,6 +43,9 @@ def test_as_home_assistant_writes_it() -> None:
       data: {brightness: 10}
     - action: cover.open_cover
       target: {entity_id: [cover.a, cover.b]}
+    - action: climate.set_hvac_mode
+      target: {entity_id: climate.a}
+      data: {hvac_mode: heat}
     - condition: state
       entity_id: light.a
       state: on
@@ -62,10 +65,12 @@ def test_as_home_assistant_writes_it() -> None:
     trigger = new.triggers[0]
     assert isinstance(trigger, StateTrigger)
     assert (new.id, trigger.before, trigger.to, trigger.stays) == ("front_door", ("off",), ("on",), 600)
-    publish, light, covers, must = new.actions
+    publish, light, covers, climate, must = new.actions
     assert isinstance(publish, Publish)
     assert isinstance(light, Command)
     assert isinstance(covers, Command)
+    assert isinstance(climate, Command)
+    assert (climate.command.action, dict(climate.command.values)) == ("set_mode", {"mode": "heat"})
     assert isinstance(must, Must)
     assert (light.command.action, dict(light.command.values)) == ("turn_on", {"brightness": 10})
     assert (covers.command.action, covers.command.entity_id) == ("open", ("cover.a", "cover.b"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +16,7 @@ from pydantic import SecretStr
 
 from gateway.config import HomeSettings, MqttSettings
 from gateway.errors import SettingsError
+from gateway.home import learning
 from gateway.home.configured import Overrides, load, parse
 from gateway.home.learning import Learning, Merging
 from gateway.home.link import Link
@@ -162,3 +165,26 @@ async def test_the_file_is_read_anew_and_a_mistake_keeps_what_was_read(broker: M
                 )
                 assert found is not None
             assert names == ["Reading lamp"]
+
+
+async def test_the_log_tells_what_is_known(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "LOOK_SECONDS", 0)
+    caplog.set_level(logging.INFO, learning.__name__)
+    settings, home = MqttSettings(url=SecretStr(broker.url)), HomeSettings(entities_file=Path("nowhere.yaml"))
+
+    async def told(words: str) -> None:
+        async with asyncio.timeout(20):
+            while words not in caplog.text:
+                await asyncio.sleep(0)
+
+    async with (
+        Link(settings, "ha") as ha,
+        Link(settings, "us") as us,
+        Learning(us, Registry(), home, lambda: datetime.now(UTC)),
+    ):
+        await told("things at home: none are known so far")
+        ha.publish("homeassistant/statestream/light/desk/state", "on", retain=True)
+        await told("things at home: 1 (statestream 1), 1 of them exposed")
+    assert len(caplog.records) == 2, "what has not changed is not said again"

@@ -12,6 +12,10 @@ from gateway.home.wishes import asks_to_act, asks_to_undo
         ("en", "Could you please switch the heating off"),
         ("en", "open the garage door"),
         ("en", "set the thermostat to 21"),
+        ("en", "turn on the toaster"),
+        ("en", "turn everything off in the kitchen"),
+        ("fr", "éteins tout"),
+        ("pl", "zgaś wszystko"),
         ("fr", "Allume la lumière"),
         ("fr", "peux-tu éteindre la lampe s'il te plaît"),
         ("pl", "Włącz światło w kuchni"),
@@ -30,6 +34,8 @@ def test_a_wish(language: str, said: str) -> None:
         ("en", "set theory"),
         ("en", "Raise the number two to the power of ten"),
         ("en", "Turn the following text into French"),
+        ("en", "Turn to page ten"),
+        ("en", "Tell me a story about the kitchen"),
         ("fr", "Qui a allumé la lumière ?"),
         ("pl", "Kto włączył światło?"),
         ("de", "Schalte das Licht ein"),
@@ -37,6 +43,28 @@ def test_a_wish(language: str, said: str) -> None:
 )
 def test_no_wish(language: str, said: str) -> None:
     assert not asks_to_act(said, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Stop the kitchen blind, please"),
+        ("en", "make the coffee maker go on"),
+        ("en", "set the bedroom to 21 degrees"),
+        ("fr", "arrête la machine à café"),
+        ("pl", "uruchom ekspres do kawy"),
+    ],
+)
+def test_a_wish_for_what_is_known_by_its_name(language: str, said: str) -> None:
+    known = ["Kitchen Blind", "Coffee Maker", "Bedroom", "Machine à café", "Ekspres do kawy"]
+    assert asks_to_act(said, language, known)
+    assert not asks_to_act(said, language, ["Garden", "Maker of coffee"])
+    assert not asks_to_act(f"{said}?", language, known)
+
+
+def test_what_is_known_is_not_always_wished_for() -> None:
+    for said in ("Tell me a story about the bedroom", "How do I make the bedroom warm", "What is on in the bedroom"):
+        assert not asks_to_act(said, "en", ["Bedroom"])
 
 
 @pytest.mark.parametrize(

@@ -461,6 +461,9 @@ async def test_with_the_broker_away_it_is_said(home: Home) -> None:
     while home.devices.link.connected:
         await asyncio.sleep(0)
     assert speech(await home.say("turn on the kitchen light")) == "I can't reach the home at the moment."
+    # How it stood is told as what it is: old.
+    told = speech(await home.say("is the kitchen light on?"))
+    assert told == "I can't reach the home at the moment. When I last heard from it: No, off"
 
 
 async def test_without_a_link_it_is_out_of_reach(house: House, tmp_path: Path) -> None:
@@ -483,7 +486,15 @@ async def test_work_on_data_touches_nothing(home: Home) -> None:
     assert not home.model.chats[-1].get("tools")
 
 
-async def test_a_model_without_tools_does_not_pretend() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "please dim whatever light is behind the sofa",
+        "turn everything off in the kitchen",
+        "make the kitchen light go on",
+    ],
+)
+async def test_a_model_without_tools_does_not_pretend(said: str) -> None:
     registry, consents = Registry(), Consents()
     registry.put(Thing("light.kitchen", "Kitchen Light", "discovery", area="Kitchen"))
     at_home = AtHome(
@@ -494,7 +505,7 @@ async def test_a_model_without_tools_does_not_pretend() -> None:
         now=lambda: datetime.now(UTC),
         model_acts=lambda: False,
     )
-    turn = at_home.furnished(Turn(Scope(1), "please dim whatever light is behind the sofa", "wyoming", voice=True))
+    turn = at_home.furnished(Turn(Scope(1), said, "wyoming", voice=True))
     assert at_home.offers(turn)
     act = await at_home.understood(turn, "en", {}, "c1")
     assert isinstance(act, Act)
