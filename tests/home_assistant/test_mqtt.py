@@ -1,0 +1,250 @@
+"""The gateway as a device of a real Home Assistant, and Home Assistant's entities here, over a real broker.
+
+Run by `scripts/test --home-assistant`, as its neighbour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import aiomqtt
+
+from gateway import __version__
+from tests.home_assistant.home import FOLDER, ONLY_WHEN_ASKED, Home, Watch, gateway, install, watching
+from tests.mosquitto_server import Mosquitto, free_port
+from tests.scripted_model import ScriptedModel
+
+pytestmark = ONLY_WHEN_ASKED
+
+QUESTION = "What is the capital of France?"
+SECONDS = 20
+RENEWED = 10.0  # seconds in which all is as before, once the other side is back
+HOME_ASSISTANTS_PAUSE = 10.0  # between two of its own tries to reach the broker
+TURNS, EVENT = "sensor.ai_gateway_turns_today", "event.ai_gateway_turn"
+CACHE, LEARNING = "switch.ai_gateway_cache", "switch.ai_gateway_learning"
+CLEAR, WARM = "button.ai_gateway_clear_cache", "button.ai_gateway_warm_model"
+AT_FIRST = {
+    TURNS: "0",
+    "sensor.ai_gateway_answer_time": "unknown",
+    "sensor.ai_gateway_cache_hit_rate": "0.0",
+    "sensor.ai_gateway_model": "ready",
+    "sensor.ai_gateway_queue": "0",
+    "sensor.ai_gateway_memory_entries": "0",
+    EVENT: "unknown",
+    CACHE: "on",
+    LEARNING: "on",
+    CLEAR: "unknown",
+    WARM: "unknown",
+}
+
+
+class Gateway:
+    """Its REST API."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def say(self, text: str) -> dict[str, Any]:
+        async with self._session.post("/conversation", json={"text": text}) as reply:
+            said: dict[str, Any] = await reply.json()
+            assert reply.status == 200, said
+            return said
+
+    async def entities(self) -> dict[str, dict[str, Any]]:
+        async with self._session.get("/home/entities") as reply:
+            return {one["id"]: one for one in (await reply.json())["entities"]}
+
+    async def until(self, entity: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """That entity, once it is as it should be."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                found = (await self.entities()).get(entity)
+                if found is not None and holds(found):
+                    return found
+                await asyncio.sleep(0.1)
+
+
+class Wiretap:
+    """What goes over the broker, from now on: what it kept is not told."""
+
+    def __init__(self) -> None:
+        self._topics: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+
+    async def listen(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            assert isinstance(message.payload, bytes)
+            if not message.retain:
+                self._topics.put_nowait((str(message.topic), message.payload))
+
+    async def hears(self, holds: Callable[[str, bytes], bool], seconds: float = SECONDS) -> float:
+        """Waits for such a message; the seconds it took."""
+        began = time.monotonic()
+        async with asyncio.timeout(seconds):
+            while not holds(*await self._topics.get()):
+                pass
+        return time.monotonic() - began
+
+
+def is_birth(topic: str, payload: bytes) -> bool:
+    return (topic, payload) == ("homeassistant/status", b"online")
+
+
+def is_discovery(topic: str, payload: bytes) -> bool:
+    return topic.startswith("homeassistant/device/ai_gateway_") and b'"ai-gateway"' in payload
+
+
+@asynccontextmanager
+async def tapping(broker: Mosquitto) -> AsyncIterator[Wiretap]:
+    async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+        tap = Wiretap()
+        await client.subscribe("homeassistant/#", qos=1)
+        await client.subscribe("ai-gateway/#", qos=1)
+        listening = asyncio.create_task(tap.listen(client))
+        try:
+            yield tap
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+@asynccontextmanager
+async def following() -> AsyncIterator[Watch]:
+    async with watching() as watch:
+        task = asyncio.create_task(watch.follow())
+        try:
+            yield watch
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_gateway_is_a_device_in_home_assistant(broker: Mosquitto) -> None:
+    await install()
+    home, port, folder = Home(), free_port(), FOLDER / f"mqtt-{time.time_ns()}"
+    took: list[tuple[str, float]] = []
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(ScriptedModel())
+        session = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{port}"))
+
+        def serve() -> Any:
+            return gateway(folder, port, free_port(), OLLAMA_URL=model.url, MQTT_URL=broker.url)
+
+        stack.push_async_callback(home.run, "stop")
+        began = time.monotonic()
+        await home.run("start", "--port", str(free_port()), "--mqtt", f"127.0.0.1:{broker.port}")
+        took.append(("Home Assistant started, twice", time.monotonic() - began))
+        here = Gateway(session)
+        async with following() as there:
+            async with serve():
+                began = time.monotonic()
+                await there.until(lambda: AT_FIRST.items() <= there.states.items(), SECONDS)
+                took.append(("the gateway started, until all of it is seen", time.monotonic() - began))
+                await _is_one_device()
+                await _turns_are_seen(here, there)
+                await _switches_and_buttons(here, there, model)
+                await _its_entities_are_known_here(here, there)
+            await there.until(lambda: _states(there) == {"unavailable"}, RENEWED)
+        async with serve() as log:
+            async with following() as there:
+                await there.reads(LEARNING, "off")  # as it was left
+                await there.call("switch", "turn_on", LEARNING)
+                await there.reads(LEARNING, "on")
+            async with tapping(broker) as tap:
+                restarting = asyncio.create_task(home.restart())
+                await tap.hears(is_birth, 120)
+                took.append(("Home Assistant's birth, until it is told again", await tap.hears(is_discovery, RENEWED)))
+                await restarting
+            async with following() as there:
+                await _works(here, there)
+                for emptied in (False, True):
+                    await broker.stop()
+                    if emptied:
+                        broker.forget()
+                    await there.until(lambda: _states(there) == {"unavailable"}, SECONDS)
+                    await broker.start()
+                    async with tapping(broker) as tap:
+                        began = time.monotonic()
+                        await tap.hears(is_discovery, RENEWED)
+                        took.append(("the broker's start, until the gateway tells of itself", time.monotonic() - began))
+                        await there.until(lambda: "unavailable" not in _states(there), HOME_ASSISTANTS_PAUSE + RENEWED)
+                        took.append(("the broker's start, until all is as before", time.monotonic() - began))
+                    await _works(here, there)
+            assert "Traceback" not in log.read_text()
+    for what, seconds in took:
+        print(f"{seconds:8.2f} s  {what}")
+
+
+def _states(there: Watch) -> set[str]:
+    return {there.states.get(entity, "gone") for entity in AT_FIRST}
+
+
+async def _is_one_device() -> None:
+    async with watching() as registries:
+        devices = [one for one in await registries.ask("config/device_registry/list") if one["name"] == "AI gateway"]
+        assert [one["sw_version"] for one in devices] == [__version__]
+        entities = await registries.ask("config/entity_registry/list")
+        ours = {one["entity_id"] for one in entities if one["device_id"] == devices[0]["id"]}
+        assert ours == AT_FIRST.keys()
+
+
+async def _turns_are_seen(here: Gateway, there: Watch) -> None:
+    await here.say("Remember that the bins go out on Tuesday")
+    await there.reads("sensor.ai_gateway_memory_entries", "1")
+    assert there.attributes[EVENT]["event_type"] == "acted"
+    assert (await here.say(QUESTION))["cache"] == "miss"
+    await there.until(lambda: there.attributes[EVENT].get("event_type") == "answered", SECONDS)
+    assert there.attributes[EVENT]["edge"] == "conversation"
+    assert (await here.say(QUESTION))["cache"] == "hit"
+    await there.reads(TURNS, "3")
+    await there.reads("sensor.ai_gateway_cache_hit_rate", "50.0")
+    assert float(there.states["sensor.ai_gateway_answer_time"]) > 0
+
+
+async def _switches_and_buttons(here: Gateway, there: Watch, model: ScriptedModel) -> None:
+    await there.call("switch", "turn_off", CACHE)
+    await there.reads(CACHE, "off")
+    assert (await here.say(QUESTION))["cache"] == "bypass:disabled"
+    await there.call("switch", "turn_on", CACHE)
+    await there.reads(CACHE, "on")
+    assert (await here.say(QUESTION))["cache"] == "hit"
+    await there.call("switch", "turn_off", LEARNING)
+    await there.reads(LEARNING, "off")
+    await there.call("button", "press", CLEAR)
+    async with asyncio.timeout(SECONDS):
+        while (await here.say(QUESTION))["cache"] != "miss":
+            await asyncio.sleep(0.05)
+    asked = len(model.chats)
+    await there.call("button", "press", WARM)
+    async with asyncio.timeout(SECONDS):
+        while len(model.chats) == asked:
+            await asyncio.sleep(0.05)
+    assert model.chats[-1]["options"]["num_predict"] == 1
+
+
+async def _its_entities_are_known_here(here: Gateway, there: Watch) -> None:
+    """By `mqtt_statestream`: what its demo house has; nothing of it can be moved over MQTT."""
+    light = "light.kitchen_lights"
+    for state, service in (("off", "turn_off"), ("on", "turn_on")):
+        await there.call("light", service, light)
+        await there.reads(light, state)
+        await here.until(light, lambda now, state=state: now["state"] == state)
+    lamp = await here.until(light, lambda now: "brightness" in now["attributes"])
+    assert (lamp["origin"], lamp["names"][0]) == ("statestream", "Kitchen Lights")
+    print(json.dumps(sorted(await here.entities())))
+
+
+async def _works(here: Gateway, there: Watch) -> None:
+    """All as before: what it tells is there, and the switch switches."""
+    await there.until(lambda: "unavailable" not in _states(there) and "gone" not in _states(there), SECONDS)
+    assert int(there.states[TURNS]) > 3
+    await there.call("switch", "turn_off", CACHE)
+    await there.reads(CACHE, "off")
+    assert (await here.say(QUESTION))["cache"] == "bypass:disabled"
+    await there.call("switch", "turn_on", CACHE)
+    await there.reads(CACHE, "on")
