@@ -127,9 +127,9 @@ class Watch:
         assert reply["success"], reply
         return reply["result"]
 
-    async def call(self, domain: str, service: str, entity: str, **more: Any) -> None:
+    async def call(self, domain: str, service: str, **data: Any) -> None:
         """A service, by REST."""
-        async with self._session.post(f"/api/services/{domain}/{service}", json={"entity_id": entity, **more}) as reply:
+        async with self._session.post(f"/api/services/{domain}/{service}", json=data) as reply:
             assert reply.status == 200, await reply.text()
 
     async def follow(self) -> None:
@@ -184,8 +184,11 @@ async def watching() -> AsyncIterator[Watch]:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, port: int, wyoming: int, **more: str) -> AsyncIterator[Path]:
-    """The gateway as a program of its own, everything embedded; yields its log."""
+async def gateway(
+    folder: Path, port: int, wyoming: int, *, settings: str | None = None, **more: str
+) -> AsyncIterator[Path]:
+    """The gateway as a program of its own, everything embedded; yields its log. `settings`: a file's text, in place of
+    the shipped ones."""
     environment = {
         "GATEWAY_DATA": str(folder / "data"),
         "GATEWAY_PORT": str(port),
@@ -194,12 +197,15 @@ async def gateway(folder: Path, port: int, wyoming: int, **more: str) -> AsyncIt
     }
     log = folder / "gateway.log"
     folder.mkdir(exist_ok=True)
+    if settings is not None:
+        (folder / "gateway.yaml").write_text(settings)
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "gateway",
             "serve",
+            *(() if settings is None else ("--config", str(folder / "gateway.yaml"))),
             cwd=ROOT,
             env={**os.environ, **environment},
             stdout=output,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,11 +19,12 @@ import aiomqtt
 from gateway import __version__
 from tests.home_assistant.home import FOLDER, ONLY_WHEN_ASKED, Home, Watch, gateway, install, watching
 from tests.mosquitto_server import Mosquitto, free_port
-from tests.scripted_model import ScriptedModel
+from tests.scripted_model import Answer, ScriptedModel
 
 pytestmark = ONLY_WHEN_ASKED
 
 QUESTION = "What is the capital of France?"
+STATESTREAM = "homeassistant/statestream"
 SECONDS = 20
 RENEWED = 10.0  # seconds in which all is as before, once the other side is back
 HOME_ASSISTANTS_PAUSE = 10.0  # between two of its own tries to reach the broker
@@ -42,6 +44,7 @@ AT_FIRST = {
     CLEAR: "unknown",
     WARM: "unknown",
 }
+WORDS = {"sensor.ai_gateway_last_question": "unknown", "sensor.ai_gateway_last_answer": "unknown"}
 
 
 class Gateway:
@@ -130,10 +133,11 @@ async def test_the_gateway_is_a_device_in_home_assistant(broker: Mosquitto) -> N
     took: list[tuple[str, float]] = []
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(ScriptedModel())
+        model.answer = lambda body: Answer("Paris.")
         session = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{port}"))
 
-        def serve() -> Any:
-            return gateway(folder, port, free_port(), OLLAMA_URL=model.url, MQTT_URL=broker.url)
+        def serve(settings: str | None = None) -> AbstractAsyncContextManager[Path]:
+            return gateway(folder, port, free_port(), settings=settings, OLLAMA_URL=model.url, MQTT_URL=broker.url)
 
         stack.push_async_callback(home.run, "stop")
         began = time.monotonic()
@@ -141,19 +145,24 @@ async def test_the_gateway_is_a_device_in_home_assistant(broker: Mosquitto) -> N
         took.append(("Home Assistant started, twice", time.monotonic() - began))
         here = Gateway(session)
         async with following() as there:
-            async with serve():
+            async with serve("home: {show_words: true}"):
                 began = time.monotonic()
-                await there.until(lambda: AT_FIRST.items() <= there.states.items(), SECONDS)
+                await there.until(lambda: AT_FIRST.items() | WORDS.items() <= there.states.items(), SECONDS)
                 took.append(("the gateway started, until all of it is seen", time.monotonic() - began))
-                await _is_one_device()
+                await _is_one_device(AT_FIRST.keys() | WORDS.keys())
                 await _turns_are_seen(here, there)
                 await _switches_and_buttons(here, there, model)
-                await _its_entities_are_known_here(here, there)
+                await _asks_by_mqtt(there, broker)
+                await _its_entities_are_known_here(here, there, broker)
+                await there.call("switch", "turn_off", entity_id=LEARNING)
+                await there.reads(LEARNING, "off")
             await there.until(lambda: _states(there) == {"unavailable"}, RENEWED)
         async with serve() as log:
             async with following() as there:
                 await there.reads(LEARNING, "off")  # as it was left
-                await there.call("switch", "turn_on", LEARNING)
+                await there.until(lambda: not WORDS.keys() & there.states.keys(), SECONDS)
+                await _is_one_device(AT_FIRST.keys())
+                await there.call("switch", "turn_on", entity_id=LEARNING)
                 await there.reads(LEARNING, "on")
             async with tapping(broker) as tap:
                 restarting = asyncio.create_task(home.restart())
@@ -176,6 +185,7 @@ async def test_the_gateway_is_a_device_in_home_assistant(broker: Mosquitto) -> N
                         took.append(("the broker's start, until all is as before", time.monotonic() - began))
                     await _works(here, there)
             assert "Traceback" not in log.read_text()
+        assert "ai_gateway" not in await home.run("log", "10000")  # nothing that it was told makes it complain
     for what, seconds in took:
         print(f"{seconds:8.2f} s  {what}")
 
@@ -184,13 +194,13 @@ def _states(there: Watch) -> set[str]:
     return {there.states.get(entity, "gone") for entity in AT_FIRST}
 
 
-async def _is_one_device() -> None:
+async def _is_one_device(known: Set[str]) -> None:
     async with watching() as registries:
         devices = [one for one in await registries.ask("config/device_registry/list") if one["name"] == "AI gateway"]
         assert [one["sw_version"] for one in devices] == [__version__]
         entities = await registries.ask("config/entity_registry/list")
         ours = {one["entity_id"] for one in entities if one["device_id"] == devices[0]["id"]}
-        assert ours == AT_FIRST.keys()
+        assert ours == known
 
 
 async def _turns_are_seen(here: Gateway, there: Watch) -> None:
@@ -204,47 +214,65 @@ async def _turns_are_seen(here: Gateway, there: Watch) -> None:
     await there.reads(TURNS, "3")
     await there.reads("sensor.ai_gateway_cache_hit_rate", "50.0")
     assert float(there.states["sensor.ai_gateway_answer_time"]) > 0
+    await there.reads("sensor.ai_gateway_last_question", QUESTION)
+    assert there.attributes["sensor.ai_gateway_last_answer"]["text"] == "Paris."
 
 
 async def _switches_and_buttons(here: Gateway, there: Watch, model: ScriptedModel) -> None:
-    await there.call("switch", "turn_off", CACHE)
+    await there.call("switch", "turn_off", entity_id=CACHE)
     await there.reads(CACHE, "off")
     assert (await here.say(QUESTION))["cache"] == "bypass:disabled"
-    await there.call("switch", "turn_on", CACHE)
+    await there.call("switch", "turn_on", entity_id=CACHE)
     await there.reads(CACHE, "on")
     assert (await here.say(QUESTION))["cache"] == "hit"
-    await there.call("switch", "turn_off", LEARNING)
+    await there.call("switch", "turn_off", entity_id=LEARNING)
     await there.reads(LEARNING, "off")
-    await there.call("button", "press", CLEAR)
+    await there.call("button", "press", entity_id=CLEAR)
     async with asyncio.timeout(SECONDS):
         while (await here.say(QUESTION))["cache"] != "miss":
             await asyncio.sleep(0.05)
     asked = len(model.chats)
-    await there.call("button", "press", WARM)
+    await there.call("button", "press", entity_id=WARM)
     async with asyncio.timeout(SECONDS):
         while len(model.chats) == asked:
             await asyncio.sleep(0.05)
     assert model.chats[-1]["options"]["num_predict"] == 1
 
 
-async def _its_entities_are_known_here(here: Gateway, there: Watch) -> None:
-    """By `mqtt_statestream`: what its demo house has; nothing of it can be moved over MQTT."""
+async def _its_entities_are_known_here(here: Gateway, there: Watch, broker: Mosquitto) -> None:
+    """By `mqtt_statestream`: what its demo house has, and not what it was told of the gateway itself."""
     light = "light.kitchen_lights"
-    for state, service in (("off", "turn_off"), ("on", "turn_on")):
-        await there.call("light", service, light)
-        await there.reads(light, state)
-        await here.until(light, lambda now, state=state: now["state"] == state)
+    async with tapping(broker) as tap:
+        await there.call("switch", "turn_on", entity_id=LEARNING)
+        await tap.hears(lambda topic, _: topic == f"{STATESTREAM}/switch/ai_gateway_learning/state")
+        for state in ("off", "on"):
+            await there.call("light", f"turn_{state}", entity_id=light)
+            await tap.hears(
+                lambda *told, state=state: told == (f"{STATESTREAM}/light/kitchen_lights/state", state.encode())
+            )
+            await here.until(light, lambda now, state=state: now["state"] == state)
     lamp = await here.until(light, lambda now: "brightness" in now["attributes"])
     assert (lamp["origin"], lamp["names"][0]) == ("statestream", "Kitchen Lights")
-    print(json.dumps(sorted(await here.entities())))
+    assert not [entity for entity in await here.entities() if "ai_gateway" in entity]
+    said = await here.say("Are the kitchen lights on?")
+    assert said["response"]["speech"]["plain"]["speech"] == "Yes", said
+
+
+async def _asks_by_mqtt(there: Watch, broker: Mosquitto) -> None:
+    """As an automation of Home Assistant's would ask, by its own client."""
+    async with tapping(broker) as tap:
+        asked = json.dumps({"text": QUESTION, "id": "hall"})
+        await there.call("mqtt", "publish", topic="ai-gateway/turn/request", payload=asked, qos=1)
+        await tap.hears(lambda topic, told: topic == "ai-gateway/turn/response/hall" and b'"speech"' in told)
+    await there.until(lambda: there.attributes[EVENT].get("edge") == "mqtt", SECONDS)
 
 
 async def _works(here: Gateway, there: Watch) -> None:
     """All as before: what it tells is there, and the switch switches."""
     await there.until(lambda: "unavailable" not in _states(there) and "gone" not in _states(there), SECONDS)
     assert int(there.states[TURNS]) > 3
-    await there.call("switch", "turn_off", CACHE)
+    await there.call("switch", "turn_off", entity_id=CACHE)
     await there.reads(CACHE, "off")
     assert (await here.say(QUESTION))["cache"] == "bypass:disabled"
-    await there.call("switch", "turn_on", CACHE)
+    await there.call("switch", "turn_on", entity_id=CACHE)
     await there.reads(CACHE, "on")
