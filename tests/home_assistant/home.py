@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -33,8 +34,10 @@ ONLY_WHEN_ASKED = [
 
 
 async def install() -> None:
-    """Puts Home Assistant where the driver looks for it; skips the test where that cannot be done."""
-    FOLDER.mkdir(exist_ok=True)
+    """Puts Home Assistant where the driver looks for it, and takes away what the last run left; skips the test where
+    it cannot be installed."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
     installing = await asyncio.create_subprocess_exec(str(DRIVER / "install"), env=ENVIRONMENT)
     if await installing.wait() != 0:
         pytest.skip("Home Assistant could not be installed here")
@@ -185,10 +188,10 @@ async def watching() -> AsyncIterator[Watch]:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, port: int, wyoming: int, *, settings: str | None = None, **more: str
+    folder: Path, port: int, wyoming: int, *, settings: str | None = None, killed: bool = False, **more: str
 ) -> AsyncIterator[Path]:
     """The gateway as a program of its own, everything embedded; yields its log. `settings`: a file's text, in place of
-    the shipped ones."""
+    the shipped ones. `killed`: it ends without a word to anybody."""
     environment = {
         "GATEWAY_DATA": str(folder / "data"),
         "GATEWAY_PORT": str(port),
@@ -218,5 +221,5 @@ async def gateway(
             yield log
         finally:
             if process.returncode is None:
-                process.terminate()
+                process.kill() if killed else process.terminate()
             await process.wait()
