@@ -32,6 +32,7 @@ from gateway.switches import SWITCHES, Switch, Switches
 
 log = logging.getLogger(__name__)
 
+OUR_ENTITIES = "ai_gateway_"  # what Home Assistant calls the gateway's entities begins so
 FIGURES, LAST, EVENT = "ai-gateway/figures", "ai-gateway/last", "ai-gateway/event"
 PAUSE_SECONDS = 5.0  # from a change until the figures are told
 IDLE_SECONDS = 60.0  # after which they are told though no turn came: the model may have gone
@@ -232,7 +233,14 @@ def description(name: str, *, show_words: bool) -> dict[str, Any]:
         )
 
     def component(platform: str, key: str, called: str, icon: str, **more: Any) -> Mapping[str, Any]:
-        given = {"platform": platform, "unique_id": f"ai_gateway_{name}_{key}", "name": called, "icon": icon, **more}
+        given = {
+            "platform": platform,
+            "unique_id": f"ai_gateway_{name}_{key}",
+            "default_entity_id": f"{platform}.{OUR_ENTITIES}{called.lower().replace(' ', '_')}",
+            "name": called,
+            "icon": icon,
+            **more,
+        }
         return {field: value for field, value in given.items() if value is not None}
 
     def of_words(key: str, called: str, icon: str) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@
 
 <base>/<domain>/<object>/state        on                  retained, without quotes
 <base>/<domain>/<object>/<attribute>  "Kitchen lamp", 3   retained, JSON, where publish_attributes is set
+
+What the gateway shows of itself in Home Assistant comes back this way, and is none of the home's things.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import orjson
 
 from gateway.home.link import Link, Message
+from gateway.home.presence import OUR_ENTITIES
 from gateway.home.registry import Registry
 from gateway.home.things import UNKNOWN, Condition, Thing
 
@@ -47,6 +50,8 @@ class Statestream:
         """Takes in one message; what cannot be understood changes nothing."""
         domain, name, key = message.topic.removeprefix(f"{self._base}/").split("/")
         if not _PART.fullmatch(domain) or not _PART.fullmatch(name) or key == "config":
+            return
+        if name.startswith(OUR_ENTITIES):
             return
         thing_id = f"{domain}.{name}"
         if key == "state":

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from gateway.config import HomeSettings, MqttSettings, Settings
 from gateway.edge import keys
-from gateway.home.presence import description
+from gateway.home.presence import OUR_ENTITIES, description
 from tests.house import House
 from tests.mosquitto_server import Mosquitto
 from tests.scripted_model import Answer
@@ -239,5 +239,9 @@ def test_the_description_is_what_discovery_takes() -> None:
         told = description("7f", show_words=show_words)
         shown = [one for one in told["components"].values() if len(one) > 1]
         assert len({one["unique_id"] for one in shown}) == len(shown) == (13 if show_words else 11)
+        ids = {one["default_entity_id"] for one in shown}
+        assert len(ids) == len(shown)
+        assert {"sensor.ai_gateway_turns_today", "switch.ai_gateway_cache", "event.ai_gateway_turn"} <= ids
+        assert all(one["default_entity_id"].startswith(f"{one['platform']}.{OUR_ENTITIES}") for one in shown)
         assert all(one["name"] and one["icon"].startswith("mdi:") for one in shown)
         json.dumps(told)

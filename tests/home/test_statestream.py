@@ -59,6 +59,8 @@ def test_what_cannot_be_understood_changes_nothing() -> None:
     for topic, payload in (
         ("light/Lamp!/state", b"on"),
         ("sensor/node/config", b"{}"),
+        ("switch/ai_gateway_cache/state", b"on"),
+        ("sensor/ai_gateway_turns_today/friendly_name", b'"AI gateway Turns today"'),
         ("light/kitchen/brightness", b"{"),
         ("light/kitchen/forecast", b'"' + b"x" * 5000 + b'"'),
     ):

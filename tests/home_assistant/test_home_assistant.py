@@ -6,110 +6,22 @@ Run by `scripts/test --home-assistant`. It needs root, and the driver that insta
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.home_assistant.home import FOLDER, ONLY_WHEN_ASKED, Home, gateway, install
 from tests.questions import GENERAL
 from tests.scripted_model import Answer, ScriptedModel
 from tests.test_killed import free_port
 
-DRIVER = Path(__file__).parents[3] / "shared" / "home-assistant"
-ROOT = Path(__file__).parents[2]
 REPEATED = 20
-ENVIRONMENT = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}  # where chroot and mount are
 
-pytestmark = [
-    pytest.mark.skipif(
-        "GATEWAY_TEST_HOME_ASSISTANT" not in os.environ, reason="run it by scripts/test --home-assistant"
-    ),
-    pytest.mark.skipif(not DRIVER.exists(), reason="the driver of a real Home Assistant is not here"),
-    pytest.mark.timeout(2400),
-]
-
-
-@dataclass
-class Home:
-    """Drives Home Assistant by its command line."""
-
-    times: list[tuple[str, float]] = field(default_factory=list)
-
-    async def run(self, *words: str) -> str:
-        """The driver's output. Fails with what it said."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(DRIVER / "ha"),
-            *words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
-        )
-        output, errors = await process.communicate()
-        assert process.returncode == 0, errors.decode() or output.decode()
-        return output.decode().strip()
-
-    async def say(self, agent: str, text: str, *more: str) -> dict[str, Any]:
-        """One turn through Home Assistant's conversation API."""
-        reply: dict[str, Any] = json.loads(await self.run("say", agent, text, *more))
-        self.times.append((f"say: {text}", reply["seconds"]))
-        return reply
-
-    async def voice(self, agent: str, text: str, *more: str) -> list[dict[str, Any]]:
-        """One turn through the voice pipeline: its events."""
-        output = await self.run("voice", agent, text, *more)
-        events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        self.times.append((f"voice {' '.join(more)}: {text}", events[-1]["seconds"]))
-        assert events[-1]["type"] == "run-end", events[-1]
-        assert not [event for event in events if event["type"] == "error"], events
-        return events
-
-    async def state(self, entity: str) -> dict[str, Any]:
-        """An entity's state."""
-        found: dict[str, Any] = json.loads(await self.run("state", entity))
-        return found
-
-
-@asynccontextmanager
-async def gateway(folder: Path, port: int, wyoming: int, **more: str) -> AsyncIterator[Path]:
-    """The gateway as a program of its own, everything embedded; yields its log."""
-    environment = {
-        "GATEWAY_DATA": str(folder / "data"),
-        "GATEWAY_PORT": str(port),
-        "GATEWAY_WYOMING_PORT": str(wyoming),
-        **more,
-    }
-    log = folder / "gateway.log"
-    folder.mkdir(exist_ok=True)
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gateway",
-            "serve",
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            while b"Ask it something" not in log.read_bytes():
-                assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.1)
-            yield log
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
+pytestmark = ONLY_WHEN_ASKED
 
 
 def turns(log: Path) -> list[dict[str, Any]]:
@@ -131,17 +43,13 @@ def heard(reply: dict[str, Any]) -> str:
     return said
 
 
-async def test_home_assistant(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = Path("/var/tmp/gateway-home-assistant-test")  # noqa: S108 (PostgreSQL's own user has to reach it)
-    folder.mkdir(exist_ok=True)
-    installing = await asyncio.create_subprocess_exec(str(DRIVER / "install"), env=ENVIRONMENT)
-    if await installing.wait() != 0:
-        pytest.skip("Home Assistant could not be installed here")
+async def test_home_assistant() -> None:
+    await install()
     home = Home()
     port, broken_port, wyoming, broken_wyoming = (free_port() for _ in range(4))
     url = f"http://127.0.0.1:{port}"
     async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(gateway(folder / f"one-{time.time_ns()}", port, wyoming))
+        log = await stack.enter_async_context(gateway(FOLDER / f"one-{time.time_ns()}", port, wyoming))
         await home.run("start", "--port", str(free_port()))
         stack.push_async_callback(home.run, "stop")
         agent = await home.run("ollama", url, "smollm2:135m")
@@ -184,12 +92,12 @@ async def test_home_assistant(tmp_path_factory: pytest.TempPathFactory) -> None:
         model = await stack.enter_async_context(ScriptedModel(models=["qwen3:4b-instruct", "nomic-embed-text:latest"]))
         model.answer = lambda body: Answer(status=500, error="out of memory")
         await stack.enter_async_context(
-            gateway(folder / f"two-{time.time_ns()}", broken_port, broken_wyoming, OLLAMA_URL=model.url)
+            gateway(FOLDER / f"two-{time.time_ns()}", broken_port, broken_wyoming, OLLAMA_URL=model.url)
         )
         broken = await home.run("ollama", f"http://127.0.0.1:{broken_port}", "qwen3:4b-instruct")
         assert spoken(await home.voice(broken, "Who wrote Hamlet?")) == "My language model could not answer that."
 
-        await _repeats(home, folder / f"three-{time.time_ns()}")
+        await _repeats(home, FOLDER / f"three-{time.time_ns()}")
         for what, seconds in home.times:
             print(f"{seconds:8.2f} s  {what}")
 
