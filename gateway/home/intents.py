@@ -1,8 +1,8 @@
 """Commands understood without the model: an utterance becomes one of the tools the client offers, or is left.
 
-What is recognised is the sentences of `home-assistant-intents`, against the names in the client's prompt. Nothing is
-known of states, of the floors of areas or of device classes; where the words would need them, or could mean two things,
-the turn is the model's. No I/O, nothing kept but what can be made again.
+What is recognised is the sentences of `home-assistant-intents`, against the names in the client's prompt, or those of
+the registry, which knows on which floor a thing is. Nothing is known of states or of device classes; where the words
+would need them, or could mean two things, the turn is the model's. No I/O, nothing kept but what can be made again.
 """
 
 from __future__ import annotations
