@@ -159,6 +159,19 @@ def test_floors_of_the_things_are_known(hear: Hear, text: str, arguments: dict[s
     assert (call(understood) == ("HassTurnOn", arguments)) if arguments else isinstance(understood, Left)
 
 
+def test_of_two_of_one_name_the_one_on_the_floor_is_meant(hear: Hear) -> None:
+    things = (
+        Entity(("Lamp",), "light", ("Kitchen",), "First Floor"),
+        Entity(("Lamp",), "light", ("Bedroom",), "Upstairs"),
+        Entity(("Counter",), "light", ("Kitchen",), "First Floor"),
+    )
+    assert call(hear("turn on the lamp on the first floor", entities=things)) == (
+        "HassTurnOn",
+        {"name": "Lamp", "area": "Kitchen", "floor": "First Floor"},
+    )
+    assert isinstance(hear("turn on the counter upstairs", entities=things), Left)
+
+
 def test_offered_names_are_used_as_they_are(hear: Hear) -> None:
     new, old = hear("turn on the desk lamp"), hear("turn on the desk lamp", offered=tools(bare=True))
     assert isinstance(new, Understood)
