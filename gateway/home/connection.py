@@ -35,6 +35,9 @@ RECEIVE_MAXIMUM = 65535
 OURS = "ai-gateway/"
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
+# A subscription is confirmed behind all that the broker has under way to us, in a flood tens of thousands of messages.
+# That a broker is gone is noticed before, by its silence.
+BEHIND_SECONDS = 120.0
 # The broker is asked after so long a silence, and given up after as much again: at most 8 s with paho's own clock.
 KEEPALIVE_SECONDS = 3
 REFUSED_VERSION = 132
@@ -149,12 +152,19 @@ class Connection(aiomqtt.Client):
             if self.tells_subscriptions:
                 told.SubscriptionIdentifier = identifier
             options = SubscribeOptions(qos=1)
-            answers = await self.subscribe([(topic, options) for topic in topics], properties=told)
+            answers = await self.subscribe(
+                [(topic, options) for topic in topics], properties=told, timeout=BEHIND_SECONDS
+            )
         else:
             # Here a broker cannot be told to send on unconfirmed, so only what is said to us ourselves is confirmed.
-            answers = await self.subscribe([(topic, int(topic.startswith(OURS))) for topic in topics])
+            wanted = [(topic, int(topic.startswith(OURS))) for topic in topics]
+            answers = await self.subscribe(wanted, timeout=BEHIND_SECONDS)
         values = [answer.value if isinstance(answer, ReasonCode) else answer for answer in answers]
         return [topic for topic, value in zip(topics, values, strict=False) if value >= 0x80]
+
+    async def leave(self, topics: Sequence[str]) -> None:
+        """Takes subscriptions back."""
+        await self.unsubscribe(list(topics), timeout=BEHIND_SECONDS)
 
     def hand_over(
         self, topic: str, payload: str | bytes, qos: int, retain: bool, correlation: bytes | None = None

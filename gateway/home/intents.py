@@ -1,8 +1,8 @@
 """Commands understood without the model: an utterance becomes one of the tools the client offers, or is left.
 
-What is recognised is the sentences of `home-assistant-intents`, against the names in the client's prompt. Nothing is
-known of states, of the floors of areas or of device classes; where the words would need them, or could mean two things,
-the turn is the model's. No I/O, nothing kept but what can be made again.
+What is recognised is the sentences of `home-assistant-intents`, against the names in the client's prompt, or those of
+the registry, which knows on which floor a thing is. Nothing is known of states or of device classes; where the words
+would need them, or could mean two things, the turn is the model's. No I/O, nothing kept but what can be made again.
 """
 
 from __future__ import annotations
@@ -366,7 +366,7 @@ def _single_out(slots: dict[str, Any], named: Said, intent: str, asked: _Asked, 
 
 def _stands(result: RecognizeResult, at_home: House, text: str) -> bool:
     """Whether the sentence fits the words and the house: names are whole words ("lamp 20 %" is not "Lamp 2" at 0 %),
-    and a thing said to be in a room is in that room."""
+    and a thing said to be in a room or on a floor is there, as far as its floor is known."""
     for entity in result.entities_list:
         if entity.name in {"name", "area", "floor"} and entity.text and not entity.is_wildcard:
             said = re.sub(r"[\W_]+", r"[\\W_]+", entity.text.strip())
@@ -375,10 +375,12 @@ def _stands(result: RecognizeResult, at_home: House, text: str) -> bool:
     names = [entity for entity in result.entities_list if entity.name in {"name", "area"}]
     if len({(entity.name, _freeze(entity.value)) for entity in names}) != len({entity.name for entity in names}):
         return False  # two names in one sentence
-    name, area = result.entities.get("name"), result.entities.get("area")
-    if name is not None and isinstance(name.value, Said) and area is not None and area.text:
-        return at_home.at(area.value, name.value.place)
-    return True
+    name, area, floor = (result.entities.get(one) for one in ("name", "area", "floor"))
+    if name is None or not isinstance(name.value, Said):
+        return True
+    if floor is not None and floor.text and at_home.entities[name.value.place].floor not in (None, floor.value):
+        return False
+    return area is None or not area.text or at_home.at(area.value, name.value.place)
 
 
 # French lends "open" and "close" to lamps, so that to close the garage would put its light out; and it takes words that

@@ -316,7 +316,7 @@ class Link:
         while self._unsubscribed:
             batch = list(self._unsubscribed)[:BATCH]
             self._unsubscribed.difference_update(batch)
-            await connection.unsubscribe(batch)
+            await connection.leave(batch)
         while self._to_subscribe:
             first = next(iter(self._to_subscribe))
             identifier = self._identifier_of.get(first, EXACT)

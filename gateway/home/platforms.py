@@ -157,7 +157,10 @@ def fan(draft: Draft) -> None:
     draft.can(turn_on=turn_on, turn_off=always(power, off))
     if speed is not None:
         draft.reads("percentage_state_topic", "percentage_value_template", speed_take, echo="percentage_command_topic")
-        draft.can("percentage", set_speed=set_speed)
+        # A fan that is off would keep the speed for when it is on, and who asks for one wants it to turn.
+        draft.can(
+            "percentage", set_speed=lambda values, now: (turn_on if now.state == "off" else set_speed)(values, now)
+        )
         draft.bounds("percentage", 0, 100)
         if most - least < MAX_STEPS:
             steps = range(round(least), round(most) + 1)

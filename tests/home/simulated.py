@@ -1,9 +1,10 @@
-"""A simulated house on a real broker: devices as Home Assistant's discovery and zigbee2mqtt describe them.
+"""A simulated house on a real broker: devices that describe themselves, as Home Assistant's discovery or zigbee2mqtt.
 
-Each device takes commands in its own payloads, keeps its own state, and tells it. What it does with a command is its
-`manner`: "prompt" answers at once, "slow" when the test lets it, "dead" never, "lying" tells again how it stood and
-does nothing, "stubborn" does something else and tells so. `Device.truth` is how it really stands, in the words of
-`Condition`; `House.commands` is everything that was sent to anything.
+The house tells what it is when it comes (`House`), and the gateway's own learning takes it up (`moved_in`). Each device
+takes commands in its own payloads, keeps its own state, and tells it. What it does with a command is its `manner`:
+"prompt" answers at once, "slow" when the test lets it, "dead" never, "lying" tells again how it stood and does nothing,
+"stubborn" does something else and tells so. `Device.truth` is how it really stands, in the words of `Condition`;
+`House.commands` is everything that was sent to anything.
 """
 
 from __future__ import annotations
@@ -12,18 +13,26 @@ import asyncio
 import colorsys
 import json
 import socket
+import tempfile
+import zlib
 from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import aiomqtt
+import yaml
 
+from gateway.config import HomeSettings
+from gateway.home.discovery import based, described, thing_of
+from gateway.home.learning import Learning
 from gateway.home.link import Link, Message
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
+from gateway.home.zigbee2mqtt import things_of
 
 Manner = Literal["prompt", "slow", "dead", "lying", "stubborn"]
 Told = list[tuple[str, str]]
@@ -31,7 +40,7 @@ Told = list[tuple[str, str]]
 
 @dataclass
 class Device:
-    """One device. `config` is its discovery message; `driver` reads and commands it as that message says."""
+    """One device. `config` is what its discovery message says."""
 
     id: str
     name: str
@@ -40,7 +49,6 @@ class Device:
     device_class: str | None = None
     manner: Manner = "prompt"
     state: dict[str, Any] = field(default_factory=dict)
-    capabilities: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def domain(self) -> str:
@@ -53,23 +61,31 @@ class Device:
     @property
     def config(self) -> dict[str, Any]:
         """The discovery message, in the single form."""
+        device: dict[str, Any] = {"ids": [self.id]}
+        if self.area is not None:
+            device["sa"] = self.area
         told: dict[str, Any] = {
             "uniq_id": self.id.replace(".", "_"),
             "default_entity_id": self.id,
             "name": self.name,
+            "dev": device,
             "~": self.base,
             "avty": [{"t": "~/availability"}],
         }
         if self.device_class is not None:
             told["dev_cla"] = self.device_class
-        if self.area is not None:
-            told["dev"] = {"ids": [self.id], "sa": self.area}
-            told["name"] = self.name
         return told
 
-    @property
-    def driver(self) -> Any:
-        raise NotImplementedError
+    def thing(self) -> Thing:
+        """The thing that it is, once it is learned."""
+        description = described(self.domain, self.config, self.id)
+        thing = thing_of(replace(description, config=based(description.config)), self.id)
+        return replace(thing, floor=self.floor)
+
+    def announced(self) -> Told:
+        """The messages that describe it."""
+        config = self.config
+        return [(f"homeassistant/{self.domain}/{config['uniq_id']}/config", json.dumps(config))]
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -89,55 +105,6 @@ class Device:
         """The messages that tell how it stands."""
         raise NotImplementedError
 
-    def thing(self) -> Thing:
-        return Thing(
-            self.id,
-            self.name,
-            "discovery",
-            area=self.area,
-            floor=self.floor,
-            device_class=self.device_class,
-            capabilities=self.capabilities,
-            driver=self.driver,
-        )
-
-
-@dataclass(frozen=True)
-class _Driver:
-    """Reads and commands one kind of device by its base topic."""
-
-    base: str
-
-    @property
-    def told(self) -> tuple[str, ...]:
-        return (self.base,)
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        return (*self.told, f"{self.base}/availability")
-
-    def read(self, topic: str, payload: bytes, before: Condition, at: datetime) -> Condition:
-        if topic == f"{self.base}/availability":
-            return replace(before, available=payload == b"online", seen=at)
-        return self.understand(topic.removeprefix(self.base).strip("/"), payload.decode(), before, at)
-
-    def understand(self, part: str, payload: str, before: Condition, at: datetime) -> Condition:
-        return before.told(at, state=payload.lower())
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        raise CannotDo(f"no {order.action}")
-
-    def on(self, part: str, payload: str) -> tuple[Publication, ...]:
-        return (Publication(f"{self.base}/{part}", payload),)
-
-
-@dataclass(frozen=True)
-class _OnOff(_Driver):
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        if order.action not in {"turn_on", "turn_off"} or order.values:
-            raise CannotDo(f"no {order.action}")
-        return self.on("set", "ON" if order.action == "turn_on" else "OFF")
-
 
 class Switch(Device):
     """A switch that tells ON and OFF."""
@@ -146,9 +113,12 @@ class Switch(Device):
     def config(self) -> dict[str, Any]:
         return super().config | {"stat_t": "~", "cmd_t": "~/set"}
 
-    @property
-    def driver(self) -> Any:
-        return _OnOff(self.base)
+    def announced(self) -> Told:
+        """In the form that describes a whole device at once."""
+        config = self.config
+        shared = {"dev": config.pop("dev"), "~": config.pop("~"), "avty": config.pop("avty")}
+        whole = shared | {"o": {"name": "simulated"}, "cmps": {"relay": {"p": "switch"} | config}}
+        return [(f"homeassistant/device/{config['uniq_id']}/config", json.dumps(whole))]
 
     @property
     def truth(self) -> Condition:
@@ -159,41 +129,6 @@ class Switch(Device):
 
     def tell(self) -> Told:
         return [(self.base, self.truth.state.upper())]
-
-
-@dataclass(frozen=True)
-class _JsonLight(_Driver):
-    scale: int = 255
-
-    def understand(self, part: str, payload: str, before: Condition, at: datetime) -> Condition:
-        told = json.loads(payload)
-        attributes: dict[str, Any] = {}
-        if "brightness" in told:
-            attributes["brightness"] = round(told["brightness"] * 255 / self.scale)
-        color = told.get("color", {})
-        if "r" in color:
-            attributes |= {"rgb_color": (color["r"], color["g"], color["b"])}
-        if "hue" in color:
-            attributes |= {"hs_color": (color["hue"], color["saturation"])}
-        if "color_temp" in told:
-            kelvin = told["color_temp"] if self.scale == 255 else round(1e6 / told["color_temp"])
-            attributes["color_temp_kelvin"] = kelvin
-        if "color_mode" in told:
-            attributes["color_mode"] = told["color_mode"]
-        return before.told(at, state=told["state"].lower(), **attributes)
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        if order.action not in {"turn_on", "turn_off"}:
-            raise CannotDo(f"no {order.action}")
-        sent: dict[str, Any] = {"state": "ON" if order.action == "turn_on" else "OFF"}
-        if "brightness" in order.values:
-            sent["brightness"] = round(order.values["brightness"] * self.scale / 255)
-        if "rgb_color" in order.values:
-            sent["color"] = dict(zip("rgb", order.values["rgb_color"], strict=True))
-        if "color_temp_kelvin" in order.values:
-            kelvin = order.values["color_temp_kelvin"]
-            sent["color_temp"] = kelvin if self.scale == 255 else round(1e6 / kelvin)
-        return self.on("set", json.dumps(sent))
 
 
 class Light(Device):
@@ -211,10 +146,6 @@ class Light(Device):
             "supported_color_modes": ["rgb", "color_temp"],
             "color_temp_kelvin": True,
         }
-
-    @property
-    def driver(self) -> Any:
-        return _JsonLight(self.base, self.scale)
 
     @property
     def truth(self) -> Condition:
@@ -253,7 +184,32 @@ class ZigbeeLight(Light):
 
     @property
     def base(self) -> str:
-        return "zigbee2mqtt/" + self.id.partition(".")[2]
+        return f"zigbee2mqtt/{self.name}"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The device as it stands in zigbee2mqtt's list."""
+        features: list[dict[str, Any]] = [
+            {"type": "binary", "name": "state", "value_on": "ON", "value_off": "OFF", "value_toggle": "TOGGLE"},
+            {"type": "numeric", "name": "brightness", "value_min": 0, "value_max": 254},
+            {"type": "numeric", "name": "color_temp", "value_min": 150, "value_max": 500, "unit": "mired"},
+            {"type": "composite", "name": "color_hs", "property": "color", "features": []},
+        ]
+        exposed = [{"property": one["name"], "access": 7} | one for one in features]
+        return {
+            "ieee_address": f"0x{zlib.crc32(self.id.encode()):016x}",
+            "type": "Router",
+            "friendly_name": self.name,
+            "definition": {"model": "S1", "vendor": "Simulated", "exposes": [{"type": "light", "features": exposed}]},
+        }
+
+    def thing(self) -> Thing:
+        (thing,) = things_of("zigbee2mqtt", self.config)
+        return replace(thing, area=self.area, floor=self.floor)
+
+    def announced(self) -> Told:
+        """Nothing: all of them stand in one list."""
+        return []
 
     def tell(self) -> Told:
         told: dict[str, Any] = {"state": self.truth.state.upper(), "linkquality": 99}
@@ -267,25 +223,6 @@ class ZigbeeLight(Light):
         return [(self.base, json.dumps(told))]
 
 
-@dataclass(frozen=True)
-class _Cover(_Driver):
-    @property
-    def told(self) -> tuple[str, ...]:
-        return (f"{self.base}/state", f"{self.base}/position")
-
-    def understand(self, part: str, payload: str, before: Condition, at: datetime) -> Condition:
-        if part == "position":
-            return before.told(at, current_position=int(payload))
-        return before.told(at, state=payload)
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        if order.action == "set_position":
-            return self.on("set_position", str(order.values["position"]))
-        if order.action not in {"open", "close", "stop"}:
-            raise CannotDo(f"no {order.action}")
-        return self.on("set", order.action.upper())
-
-
 class Cover(Device):
     """A cover with a position. A prompt one is there at once."""
 
@@ -297,10 +234,6 @@ class Cover(Device):
             "cmd_t": "~/set",
             "set_pos_t": "~/set_position",
         }
-
-    @property
-    def driver(self) -> Any:
-        return _Cover(self.base)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -327,25 +260,6 @@ class Cover(Device):
         ]
 
 
-@dataclass(frozen=True)
-class _Fan(_Driver):
-    @property
-    def told(self) -> tuple[str, ...]:
-        return (f"{self.base}/state", f"{self.base}/speed")
-
-    def understand(self, part: str, payload: str, before: Condition, at: datetime) -> Condition:
-        if part == "speed":
-            return before.told(at, percentage=int(payload))
-        return before.told(at, state=payload.lower())
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        if "percentage" in order.values:
-            return (*self.on("set", "ON"), *self.on("set_speed", str(order.values["percentage"])))
-        if order.action not in {"turn_on", "turn_off"}:
-            raise CannotDo(f"no {order.action}")
-        return self.on("set", "ON" if order.action == "turn_on" else "OFF")
-
-
 class Fan(Device):
     """A fan with speeds in per cent."""
 
@@ -357,10 +271,6 @@ class Fan(Device):
             "pct_stat_t": "~/speed",
             "pct_cmd_t": "~/set_speed",
         }
-
-    @property
-    def driver(self) -> Any:
-        return _Fan(self.base)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -384,30 +294,6 @@ class Fan(Device):
         ]
 
 
-@dataclass(frozen=True)
-class _Climate(_Driver):
-    @property
-    def told(self) -> tuple[str, ...]:
-        return (f"{self.base}/mode", f"{self.base}/temperature")
-
-    def understand(self, part: str, payload: str, before: Condition, at: datetime) -> Condition:
-        if part == "temperature":
-            return before.told(at, temperature=float(payload))
-        return before.told(at, state=payload)
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        match order.action:
-            case "turn_on" | "turn_off":
-                return self.on("mode/set", "heat" if order.action == "turn_on" else "off")
-            case "set_mode":
-                return self.on("mode/set", order.values["mode"])
-            case "set_temperature":
-                mode = self.on("mode/set", order.values["hvac_mode"]) if "hvac_mode" in order.values else ()
-                degrees = order.values.get("temperature")
-                return (*mode, *(self.on("temperature/set", str(degrees)) if degrees is not None else ()))
-        raise CannotDo(f"no {order.action}")
-
-
 class Climate(Device):
     """A thermostat."""
 
@@ -422,10 +308,6 @@ class Climate(Device):
             "min_temp": 0,
             "max_temp": 100,
         }
-
-    @property
-    def driver(self) -> Any:
-        return _Climate(self.base)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -446,24 +328,12 @@ class Climate(Device):
         return [(f"{self.base}/temperature", str(truth.attributes["temperature"])), (f"{self.base}/mode", truth.state)]
 
 
-@dataclass(frozen=True)
-class _Lock(_Driver):
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        if order.action not in {"lock", "unlock"}:
-            raise CannotDo(f"no {order.action}")
-        return self.on("set", order.action.upper())
-
-
 class Lock(Device):
     """A lock."""
 
     @property
     def config(self) -> dict[str, Any]:
         return super().config | {"stat_t": "~", "cmd_t": "~/set"}
-
-    @property
-    def driver(self) -> Any:
-        return _Lock(self.base)
 
     @property
     def truth(self) -> Condition:
@@ -477,23 +347,42 @@ class Lock(Device):
 
 
 @dataclass(frozen=True)
-class _Media(_Driver):
-    def understand(self, part: str, payload: str, before: Condition, at: datetime) -> Condition:
-        told = json.loads(payload)
-        return before.told(at, **told)
+class Player:
+    """Reads and commands a player: nothing that describes itself over MQTT is one."""
+
+    base: str
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return (self.base, f"{self.base}/availability")
+
+    def read(self, topic: str, payload: bytes, before: Condition, at: datetime) -> Condition:
+        if topic == f"{self.base}/availability":
+            return replace(before, available=payload == b"online", seen=at)
+        return before.told(at, **json.loads(payload))
 
     def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
         if order.action not in {"turn_on", "turn_off", "play", "pause", "next", "previous", "set_volume", "mute"}:
             raise CannotDo(f"no {order.action}")
-        return self.on("set", json.dumps({"do": order.action, **order.values}))
+        return (Publication(f"{self.base}/set", json.dumps({"do": order.action, **order.values})),)
 
 
 class Media(Device):
-    """A player that is told by `config/entities.yaml`: Home Assistant's discovery knows none."""
+    """A player. Home Assistant's discovery knows none, so it is put into the registry by hand."""
 
-    @property
-    def driver(self) -> Any:
-        return _Media(self.base)
+    def announced(self) -> Told:
+        return []
+
+    def thing(self) -> Thing:
+        return Thing(
+            self.id,
+            self.name,
+            "discovery",
+            area=self.area,
+            floor=self.floor,
+            device_class=self.device_class,
+            driver=Player(self.base),
+        )
 
     @property
     def truth(self) -> Condition:
@@ -520,28 +409,12 @@ class Media(Device):
         return [(self.base, json.dumps({"state": truth.state, **truth.attributes}))]
 
 
-@dataclass(frozen=True)
-class _Scene(_Driver):
-    @property
-    def told(self) -> tuple[str, ...]:
-        return ()
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        if order.action != "activate":
-            raise CannotDo(f"no {order.action}")
-        return self.on("set", "ON")
-
-
 class Scene(Device):
     """A scene: it says nothing, ever. `state["times"]` counts how often it was activated."""
 
     @property
     def config(self) -> dict[str, Any]:
         return super().config | {"cmd_t": "~/set", "pl_on": "ON"}
-
-    @property
-    def driver(self) -> Any:
-        return _Scene(self.base)
 
     @property
     def truth(self) -> Condition:
@@ -562,10 +435,6 @@ class Sensor(Device):
         return super().config | {"stat_t": "~"}
 
     @property
-    def driver(self) -> Any:
-        return _Driver(self.base)
-
-    @property
     def commands(self) -> tuple[str, ...]:
         return ()
 
@@ -575,6 +444,17 @@ class Sensor(Device):
 
     def tell(self) -> Told:
         return [(self.base, self.truth.state)]
+
+
+class Contact(Sensor):
+    """Something that is on or off, and only looked at."""
+
+    @property
+    def truth(self) -> Condition:
+        return Condition(str(self.state.get("state", "off")))
+
+    def tell(self) -> Told:
+        return [(self.base, self.truth.state.upper())]
 
 
 KINDS: dict[str, type[Device]] = {
@@ -587,7 +467,7 @@ KINDS: dict[str, type[Device]] = {
     "media_player": Media,
     "scene": Scene,
     "sensor": Sensor,
-    "binary_sensor": Sensor,
+    "binary_sensor": Contact,
 }
 ROOMS = (
     ("Kitchen", "Ground Floor"),
@@ -619,7 +499,7 @@ def whole_house() -> list[Device]:
             add(Sensor, "sensor", "Temperature", number)
         for number in range(1, 4):
             add(Switch, "switch", "Socket", number)
-            add(Sensor, "binary_sensor", "Motion", number)
+            add(Contact, "binary_sensor", "Motion", number)
         for number in range(1, 3):
             add(Cover, "cover", "Blind", number)
         for kind, domain, what in (
@@ -634,7 +514,7 @@ def whole_house() -> list[Device]:
 
 
 class House:
-    """The devices' side of the broker. `async with` connects them and tells how they stand, retained."""
+    """The devices' side of the broker. `async with` connects them and tells what they are and how they stand."""
 
     def __init__(self, port: int, devices: Iterable[Device]) -> None:
         self.devices = {device.id: device for device in devices}
@@ -653,6 +533,7 @@ class House:
         if self._by_topic:
             await self._client.subscribe([(topic, 1) for topic in self._by_topic])
         self._task = asyncio.create_task(self._listen(), name="simulated house")
+        await self.announce()
         await asyncio.gather(*(self.available(device.id, True) for device in self.devices.values()))
         await asyncio.gather(*(self.tell(device.id) for device in self.devices.values()))
         return self
@@ -663,6 +544,14 @@ class House:
         with suppress(asyncio.CancelledError):
             await self._task
         await self._client.__aexit__(None, None, None)
+
+    async def announce(self) -> None:
+        """Tells what the devices are."""
+        zigbee = [device.config for device in self.devices.values() if isinstance(device, ZigbeeLight)]
+        told = [one for device in self.devices.values() for one in device.announced()]
+        if zigbee:
+            told += [("zigbee2mqtt/bridge/devices", json.dumps(zigbee)), ("zigbee2mqtt/bridge/state", "online")]
+        await asyncio.gather(*(self._client.publish(topic, payload, qos=1, retain=True) for topic, payload in told))
 
     async def tell(self, device_id: str) -> None:
         """Lets the device tell how it stands."""
@@ -723,21 +612,32 @@ class House:
         await self.tell(device.id)
 
 
-def move_in(registry: Registry, link: Link, devices: Iterable[Device]) -> None:
-    """Makes the devices known, each read from its topics, as the discovery of what they announce does."""
+@asynccontextmanager
+async def moved_in(registry: Registry, link: Link, devices: Sequence[Device]) -> AsyncIterator[Learning]:
+    """Learns the devices from what they tell of themselves. What none of these messages can tell the household says in
+    its file: the floors of the areas, the areas of zigbee2mqtt's devices. Players are put in by hand."""
+    floors: dict[str, list[str]] = {}
     for device in devices:
-        thing = device.thing()
-        registry.put(thing)
-        driver = thing.driver
-        assert driver is not None
-        for topic in driver.topics:
-            link.subscribe(topic, _reader(registry, thing.id, driver))
+        if device.area is not None and device.floor is not None and device.area not in floors.get(device.floor, ()):
+            floors.setdefault(device.floor, []).append(device.area)
+    areas = {one.id: {"area": one.area} for one in devices if isinstance(one, ZigbeeLight) and one.area is not None}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "entities.yaml"
+        file.write_text(yaml.safe_dump({"floors": floors, "entities": areas}), encoding="utf-8")
+        for device in devices:
+            if isinstance(device, Media):
+                thing = device.thing()
+                registry.put(thing)
+                for topic in Player(device.base).topics:
+                    link.subscribe(topic, _reader(registry, thing.id, Player(device.base)))
+        async with Learning(link, registry, HomeSettings(entities_file=file), lambda: datetime.now(UTC)) as learning:
+            yield learning
 
 
-def _reader(registry: Registry, thing_id: str, driver: Any) -> Any:
+def _reader(registry: Registry, thing_id: str, player: Player) -> Callable[[Message], None]:
     def read(message: Message) -> None:
         before = registry.condition(thing_id)
-        registry.saw(thing_id, driver.read(message.topic, message.payload, before, datetime.now(UTC)))
+        registry.saw(thing_id, player.read(message.topic, message.payload, before, datetime.now(UTC)))
 
     return read
 
@@ -751,14 +651,31 @@ def agrees(device: Device, condition: Condition) -> bool:
         return False
     known = condition.attributes
     return all(
-        abs(known.get(name, -99) - value) <= 2 if isinstance(value, (int, float)) else True
+        abs(known.get(name, -99) - value) <= 2
         for name, value in truth.attributes.items()
-        if name not in {"color_temp_kelvin", "is_volume_muted"}
-    )
+        if isinstance(value, (int, float)) and name not in {"color_temp_kelvin", "is_volume_muted"}
+    ) and (truth.attributes.get("color_mode") != "rgb" or _alike(truth.attributes["rgb_color"], known.get("rgb_color")))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether both are the same colour, however bright: zigbee2mqtt tells hue and saturation alone."""
+    if other is None:
+        return False
+    return all(abs(a / max(one) - b / max(other)) < 0.02 for a, b in zip(one, other, strict=True))
 
 
 async def settled(registry: Registry, devices: Iterable[Device]) -> None:
-    """Waits until everything known of the devices is how they stand."""
+    """Waits until all the devices are known, and everything known of them is how they stand."""
     for device in devices:
-        held = await registry.until(device.id, lambda now, device=device: agrees(device, now), 20)  # type: ignore[misc]
+
+        def holds(now: Condition, device: Device = device) -> bool:
+            return device.id in registry.things and agrees(device, now)
+
+        held = await registry.until(device.id, holds, 20)
         assert held is not None, (device.id, device.truth, registry.condition(device.id))
+
+
+async def reachable(registry: Registry, devices: Iterable[Device]) -> None:
+    """Waits until all the devices have said that they are there."""
+    for device in devices:
+        assert await registry.until(device.id, lambda now: now.available is True, 20) is not None, device.id

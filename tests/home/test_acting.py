@@ -33,7 +33,8 @@ from tests.home.simulated import (
     Sensor,
     Switch,
     ZigbeeLight,
-    move_in,
+    moved_in,
+    reachable,
     settled,
     whole_house,
 )
@@ -76,17 +77,14 @@ async def living(
     broker: Mosquitto, devices: list[Device], *, seconds: float = 10.0, **settings: Any
 ) -> AsyncIterator[Lived]:
     registry, link = Registry(), Link(MqttSettings(url=SecretStr(broker.url)), "gateway-acting")
-    move_in(registry, link, devices)
-    subscribed = asyncio.Event()
-
-    async def greet() -> None:
-        subscribed.set()
-
-    link.greet(greet)
-    async with House(broker.port, devices) as house, link:
-        await asyncio.wait_for(subscribed.wait(), 20)
+    async with (
+        moved_in(registry, link, devices),
+        House(broker.port, devices) as house,
+        link,
+    ):
         lived = Lived(house, registry, link, HomeSettings(confirm_seconds=seconds, **settings))
         await settled(registry, devices)
+        await reachable(registry, devices)
         yield lived
 
 

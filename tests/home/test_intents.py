@@ -133,13 +133,43 @@ def test_all_the_lights_may_be_this_room_s_or_the_house_s(hear: Hear) -> None:
     )
 
 
-def test_only_the_speaker_s_floor_is_known(hear: Hear) -> None:
+def test_of_what_a_client_tells_only_the_speaker_s_floor_is_known(hear: Hear) -> None:
     said = "turn on the lights on the first floor"
     assert isinstance(hear(said), Left)
     assert call(hear(said, area="Office", floor="First Floor")) == (
         "HassTurnOn",
         {"floor": "First Floor", "domain": ["light"]},
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("turn on the lights on the first floor", {"floor": "First Floor", "domain": ["light"]}),
+        ("turn on the lights upstairs", {"floor": "Upstairs", "domain": ["light"]}),
+        ("turn on the lights on the second floor", None),
+    ],
+)
+def test_floors_of_the_things_are_known(hear: Hear, text: str, arguments: dict[str, Any] | None) -> None:
+    things = (
+        Entity(("Counter",), "light", ("Kitchen",), "First Floor"),
+        Entity(("Bedside",), "light", ("Bedroom",), "Upstairs"),
+    )
+    understood = hear(text, entities=things)
+    assert (call(understood) == ("HassTurnOn", arguments)) if arguments else isinstance(understood, Left)
+
+
+def test_of_two_of_one_name_the_one_on_the_floor_is_meant(hear: Hear) -> None:
+    things = (
+        Entity(("Lamp",), "light", ("Kitchen",), "First Floor"),
+        Entity(("Lamp",), "light", ("Bedroom",), "Upstairs"),
+        Entity(("Counter",), "light", ("Kitchen",), "First Floor"),
+    )
+    assert call(hear("turn on the lamp on the first floor", entities=things)) == (
+        "HassTurnOn",
+        {"name": "Lamp", "area": "Kitchen", "floor": "First Floor"},
+    )
+    assert isinstance(hear("turn on the counter upstairs", entities=things), Left)
 
 
 def test_offered_names_are_used_as_they_are(hear: Hear) -> None:

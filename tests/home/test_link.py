@@ -131,6 +131,31 @@ async def test_what_was_waiting_goes_out_before_the_end(broker: Mosquitto) -> No
         assert [message.topic for message in came] == [f"house/{number}" for number in range(100)]
 
 
+async def test_a_subscription_that_is_confirmed_late_does_not_end_the_link(broker: Mosquitto) -> None:
+    """In a flood the broker's word comes behind all the messages that it has under way."""
+    heard, greeted = Heard(), 0
+
+    async def greet() -> None:
+        nonlocal greeted
+        greeted += 1
+
+    async with Link(settings(broker.url), "gateway-1") as link:
+        link.greet(greet)
+        await settled(link)
+        assert link._connection is not None
+        link._connection.timeout = 0  # by when no answer of the broker's can be here
+        link.subscribe("house/lamp/state", heard)
+        link.unsubscribe("house/lamp/state", heard)
+        await settled(link)
+        link.subscribe("house/lamp/state", heard)
+        link.publish("house/lamp/state", "ON", retain=True)
+        assert (await heard.next()).payload == b"ON"
+        assert link._connection is not None
+        assert link._connection.timeout == 0  # the very same connection
+        link._connection.timeout = 5
+    assert greeted == 1
+
+
 async def test_each_handler_hears_a_message_once_whatever_the_filters(broker: Mosquitto) -> None:
     handlers = {topic: Heard() for topic in ("house/lamp/state", "house/+/state", "house/#", "#", "house/other")}
     async with Link(settings(broker.url), "gateway-1") as link, other(broker) as (client, _):

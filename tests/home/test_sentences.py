@@ -15,6 +15,7 @@ import yaml
 from gateway.errors import GatewayError
 from gateway.home.acting import Asker
 from gateway.home.colors import rgb_of
+from gateway.home.discovery import slug_of
 from gateway.home.intents import DOMAINS, GATED, QUESTIONS, SEARCHES, Commands, Left
 from gateway.home.things import Condition
 from gateway.home.tools import TOOLS
@@ -36,13 +37,15 @@ def furnished(fixture: Mapping[str, Any]) -> list[Device]:
     areas = {area["id"]: (area["name"], floors.get(area.get("floor"))) for area in fixture["areas"]}
     devices: dict[str, Device] = {}
     for entity in fixture["entities"]:
-        kind = KINDS.get(entity["id"].partition(".")[0])
+        domain, _, rest = entity["id"].partition(".")
+        kind = KINDS.get(domain)
         if kind is None:
             continue
+        thing_id = f"{domain}.{slug_of(rest)}"
         area, floor = areas.get(entity.get("area", ""), (None, None))
         device_class = (entity.get("attributes") or {}).get("device_class")
         (name, *_) = stated(entity["name"])
-        devices[entity["id"]] = kind(entity["id"], name, area, floor, device_class)
+        devices[thing_id] = kind(thing_id, name, area, floor, device_class)
     for device in (
         Cover("cover.kitchen_window", "Kitchen Window", "Kitchen", "First Floor", "window"),
         Cover("cover.kitchen_blind", "Kitchen Blind", "Kitchen", "First Floor", "blind"),
@@ -63,10 +66,11 @@ def meant(case: Case, devices: list[Device]) -> list[Device] | None:
         and (not own or device.domain in own)
         and ("name" not in slots or device.name.casefold() in listed(slots["name"]))
         and ("area" not in slots or (device.area or "").casefold() in listed(slots["area"]))
+        and ("floor" not in slots or (device.floor or "").casefold() in listed(slots["floor"]))
         and ("domain" not in slots or device.domain in listed(slots["domain"]))
         and ("device_class" not in slots or device.device_class in listed(slots["device_class"]))
     ]
-    if len(found) > 1 and not {"name", "area"} & slots.keys() and own & {"climate", "media_player"}:
+    if len(found) > 1 and not {"name", "area", "floor"} & slots.keys() and own & {"climate", "media_player"}:
         return None
     return found
 
@@ -143,8 +147,6 @@ def excluded(case: Case, devices: list[Device]) -> str | None:
         return "left to the model on purpose"
     if case.intent not in PARAMETERS:
         return "not offered as a tool"
-    if "floor" in case.slots:
-        return "not in the prompt"
     if set(case.slots) - set(PARAMETERS[case.intent]):
         return "no parameter for it"
     things = meant(case, devices)
