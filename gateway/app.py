@@ -201,7 +201,8 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         async def end_answers(scope: Scope) -> int:
             return await cache.clear(scope, everything=True)
 
-        forgetting = Forgetting(database, knowledge, documents, journal, epoch, end_answers)
+        action_log = ActionLog(database)
+        forgetting = Forgetting(database, knowledge, documents, journal, epoch, end_answers, action_log.write)
         fleet = Fleet(backends.servers, settings.llm, metrics)
         await fleet.start()
         stack.push_async_callback(fleet.close)
@@ -233,7 +234,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         consents, actor, home = Consents(), None, None
         if link is not None:
-            action_log = await stack.enter_async_context(ActionLog(database))
+            await stack.enter_async_context(action_log)
             actor = Actor(registry, link, settings.home, local_now, action_log)
             home = Home(
                 registry,
