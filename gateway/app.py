@@ -219,7 +219,9 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             await stack.enter_async_context(history)
             kept_things = Keeping(registry, database, household, utc_now)
             await stack.enter_async_context(kept_things)
-            learning = Learning(link, registry, settings.home, utc_now, kept_things)
+            learning = Learning(
+                link, registry, settings.home, utc_now, kept_things, ids=data / "home-ids.json", metrics=metrics
+            )
             await stack.enter_async_context(learning)
         commands = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
