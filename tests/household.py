@@ -62,6 +62,7 @@ class Household:
     knowledge: KnowledgeBase
     documents: Documents
     measurements: Measurements
+    action_log: ActionLog  # it writes when it is asked to
     forgetting: Forgetting
     preferences: Preferences
     cache: ResponseCache
@@ -192,6 +193,7 @@ async def opened(
         knowledge = KnowledgeBase(
             database, spaces, backgrounds, journal, epoch, settings.embedding, late.wake, language_of
         )
+        action_log = ActionLog(database)
         yield Household(
             scope=scope,
             database=database,
@@ -203,9 +205,8 @@ async def opened(
             knowledge=knowledge,
             documents=documents,
             measurements=Measurements(database, settings.measurements, scope.household_id, ZoneInfo("Europe/Warsaw")),
-            forgetting=Forgetting(
-                database, knowledge, documents, journal, epoch, end_answers, ActionLog(database).write
-            ),
+            action_log=action_log,
+            forgetting=Forgetting(database, knowledge, documents, journal, epoch, end_answers, action_log.write),
             preferences=Preferences(database, journal, epoch),
             cache=cache,
             feedback=Feedback(database, journal, epoch),

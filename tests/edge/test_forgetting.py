@@ -11,6 +11,8 @@ import aiohttp
 import asyncpg
 import pytest
 
+from gateway.home.acting import ActionRecord
+from gateway.home.things import Condition
 from gateway.shapes import Scope
 from gateway.store import cache as cache_rows
 from gateway.store import entities
@@ -191,6 +193,23 @@ async def test_a_private_row_only_by_its_member(
     gone = await answer.json()
     assert (gone["entries"]["count"], gone["conversations"]["count"], gone["actions"]["count"]) == (1, 1, 1)
     assert await words_anywhere(admin, "bins") == []
+
+
+async def test_what_was_done_a_moment_ago_is_noted_first_and_once(
+    household: Household, client: Client, scope: Scope, admin: asyncpg.Connection
+) -> None:
+    now, off = datetime.now(UTC), Condition("off")
+
+    def done(words: str) -> ActionRecord:
+        return ActionRecord(now, scope, "mqtt", "hall", None, words, "light.yard", "turn_on", {}, "done", off, off)
+
+    household.action_log([done("Light the bins")])
+    await asyncio.gather(household.action_log.write(), household.action_log.write())
+    assert await admin.fetchval("SELECT count(*) FROM actions") == 1
+    household.action_log([done("Brighter at the bins")])
+    gone = await forget(client, query="bins", dry_run=False)
+    assert (gone["actions"]["count"], gone["checked"]) == (2, NOTHING_LEFT)
+    assert [row["words"] for row in await admin.fetch("SELECT words FROM actions")] == ["", ""]
 
 
 @pytest.mark.parametrize(

@@ -446,3 +446,18 @@ async def test_the_gateway_learns_things_from_its_broker(settings: Settings, bro
             registry = gateway.application[keys.REGISTRY]
             assert await registry.until("switch.lamp", lambda now: "assumed_state" in now.attributes, 20)
             assert [one.names for one in registry.entities()] == [("Lamp", "switch.lamp")]
+
+
+async def test_what_was_heard_of_its_availability_is_known_after_it_is_described_again(broker: Mosquitto) -> None:
+    lamp = {"name": "Lamp", "cmd_t": "lamp/set", "avty": [{"t": "power"}, {"t": "net"}], "avty_mode": "all"}
+    async with home(broker) as here:
+        here.publish("homeassistant/switch/lamp/config", lamp)
+        await here.thing("switch.lamp")
+        for topic in ("power", "net"):
+            here.publish(topic, "online")
+        assert await here.registry.until("switch.lamp", lambda now: now.available is True, 20)
+        here.publish("homeassistant/switch/lamp/config", lamp)
+        here.publish("net", "offline")
+        assert await here.registry.until("switch.lamp", lambda now: now.available is False, 20)
+        here.publish("net", "online")
+        assert await here.registry.until("switch.lamp", lambda now: now.available is True, 20)
