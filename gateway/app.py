@@ -201,7 +201,8 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         async def end_answers(scope: Scope) -> int:
             return await cache.clear(scope, everything=True)
 
-        forgetting = Forgetting(database, knowledge, documents, journal, epoch, end_answers)
+        action_log = ActionLog(database)
+        forgetting = Forgetting(database, knowledge, documents, journal, epoch, end_answers, action_log.write)
         fleet = Fleet(backends.servers, settings.llm, metrics)
         await fleet.start()
         stack.push_async_callback(fleet.close)
@@ -218,7 +219,9 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             await stack.enter_async_context(history)
             kept_things = Keeping(registry, database, household, utc_now)
             await stack.enter_async_context(kept_things)
-            learning = Learning(link, registry, settings.home, utc_now, kept_things)
+            learning = Learning(
+                link, registry, settings.home, utc_now, kept_things, ids=data / "home-ids.json", metrics=metrics
+            )
             await stack.enter_async_context(learning)
         commands = Commands(allowed=settings.home.allowed, kept=settings.home.left_to_model)
         # A second or two of work; a language that is heard before it is through is loaded then.
@@ -233,7 +236,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
 
         consents, actor, home = Consents(), None, None
         if link is not None:
-            action_log = await stack.enter_async_context(ActionLog(database))
+            await stack.enter_async_context(action_log)
             actor = Actor(registry, link, settings.home, local_now, action_log)
             home = Home(
                 registry,

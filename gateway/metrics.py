@@ -73,6 +73,9 @@ class Metrics:
         self.mqtt_dropped = Counter(
             "gateway_mqtt_dropped", "MQTT messages that were never published", registry=self.registry
         )
+        self.discovery_refused = Counter(
+            "gateway_discovery_refused", "Messages of MQTT discovery that could not be used", registry=self.registry
+        )
         self.unembedded = Gauge("gateway_unembedded_rows", "Memory rows still without a vector", registry=self.registry)
         self.space_missing = Gauge(
             "gateway_space_missing_rows",

@@ -22,6 +22,7 @@ from gateway.edge import keys, routes
 from gateway.edge.api import MAX_URL_BYTES
 from gateway.edge.middleware import middlewares
 from gateway.errors import ModelUnavailable, StartError
+from gateway.home.action_log import ActionLog
 from gateway.home.registry import Registry
 from gateway.llm.embedding import Embedder, OllamaEmbedder
 from gateway.memory.backgrounds import Backgrounds
@@ -61,6 +62,7 @@ class Household:
     knowledge: KnowledgeBase
     documents: Documents
     measurements: Measurements
+    action_log: ActionLog  # it writes when it is asked to
     forgetting: Forgetting
     preferences: Preferences
     cache: ResponseCache
@@ -117,6 +119,7 @@ class Household:
         app[keys.CACHE] = self.cache
         app[keys.METRICS] = self.metrics
         app[keys.REGISTRY] = self.registry
+        app[keys.AUTOMATIONS] = None
         app[keys.PARTS] = {
             "chat": keys.Part(lambda: check("chat"), needed=True),
             "postgres": keys.Part(lambda: check("postgres")),
@@ -190,6 +193,7 @@ async def opened(
         knowledge = KnowledgeBase(
             database, spaces, backgrounds, journal, epoch, settings.embedding, late.wake, language_of
         )
+        action_log = ActionLog(database)
         yield Household(
             scope=scope,
             database=database,
@@ -201,7 +205,8 @@ async def opened(
             knowledge=knowledge,
             documents=documents,
             measurements=Measurements(database, settings.measurements, scope.household_id, ZoneInfo("Europe/Warsaw")),
-            forgetting=Forgetting(database, knowledge, documents, journal, epoch, end_answers),
+            action_log=action_log,
+            forgetting=Forgetting(database, knowledge, documents, journal, epoch, end_answers, action_log.write),
             preferences=Preferences(database, journal, epoch),
             cache=cache,
             feedback=Feedback(database, journal, epoch),

@@ -199,6 +199,7 @@ class Remains(Output):
     history: int
     conversations: int
     training: int
+    actions: int
     by_words: int = Field(description="Found by a search by words")
     by_vectors: int | None = Field(description="Found by a search by meaning; null: questions get no vectors now")
     vectors: int = Field(description="Vectors of the entries, of any embedding model")
@@ -213,6 +214,7 @@ class Forgotten(Output):
     history: Place = Field(description="What entries were before")
     conversations: Place = Field(description="Turns in which it was said, whole")
     training: Place = Field(description="Rated turns, exported or not")
+    actions: Place = Field(description="What was done at home: it stays listed, without the words that asked for it")
     cached_answers: int = Field(description="All that are stored end with whatever goes")
     checked: Remains | None = Field(default=None, description="Null with dry_run")
 
@@ -423,6 +425,7 @@ def _forgotten(found: Found, checked: Checked | None) -> Forgotten:
         history=_place(found.versions),
         conversations=Place(count=found.conversations, texts=_place(found.turns).texts),
         training=_place(found.training),
+        actions=_place(found.actions),
         cached_answers=found.answers if found else 0,
         checked=None
         if checked is None
@@ -432,6 +435,7 @@ def _forgotten(found: Found, checked: Checked | None) -> Forgotten:
             history=checked.versions,
             conversations=checked.conversations,
             training=checked.training,
+            actions=checked.actions,
             by_words=checked.by_words,
             by_vectors=checked.by_vectors,
             vectors=checked.vectors,

@@ -30,6 +30,7 @@ class ActionLog:
         self._database = database
         self._waiting: deque[ActionRecord] = deque(maxlen=MOST)
         self._more = asyncio.Event()
+        self._writing = asyncio.Lock()  # nothing is noted twice
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -54,12 +55,13 @@ class ActionLog:
 
     async def write(self) -> None:
         """Writes all that waits. Raises StoreUnavailable; it waits on then."""
-        while self._waiting:
-            scope = self._waiting[0].scope
-            batch = [record for record in list(self._waiting) if record.scope == scope]
-            await self._write(scope, batch)
-            written = {id(record) for record in batch}
-            self._waiting = deque((one for one in self._waiting if id(one) not in written), MOST)
+        async with self._writing:
+            while self._waiting:
+                scope = self._waiting[0].scope
+                batch = [record for record in list(self._waiting) if record.scope == scope]
+                await self._write(scope, batch)
+                written = {id(record) for record in batch}
+                self._waiting = deque((one for one in self._waiting if id(one) not in written), MOST)
 
     async def _write(self, scope: Scope, batch: Sequence[ActionRecord]) -> None:
         async with self._database.scoped(scope) as connection:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ from gateway.home.link import Link, Message
 from gateway.home.platforms import COMPONENTS, drive
 from gateway.home.registry import Registry
 from gateway.home.things import Thing
+from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -89,22 +90,24 @@ class Discovery:
         registry: Registry,
         now: Callable[[], datetime],
         *,
-        ids: MutableMapping[str, str] | None = None,
+        ids: Mapping[str, str] | None = None,
         overrides: Callable[[Thing], Thing] = lambda thing: thing,
+        metrics: Metrics | None = None,
     ) -> None:
-        """`now` tells the time (aware). `ids`: the ids that were given before, by Description.key; new ones are added,
-        and who keeps them keeps a thing's id over a restart also where two have the same name. `overrides` says what
-        the household wants otherwise of a thing (its name, its area ...)."""
+        """`now` tells the time (aware). `ids`: what `given` was before the restart. `overrides` says what the household
+        wants otherwise of a thing (its name, its area ...)."""
         self._link = link
         self._registry = registry
         self._following = Following(link, registry, now)
-        self._ids = {} if ids is None else ids
+        self._ids = dict(ids or {})
         self._taken = {thing_id: key for key, thing_id in self._ids.items()}
         self._overrides = overrides
         self._described: dict[str, dict[str, Description]] = {}  # by topic, and a component's key in its device
         self._owners: dict[str, tuple[str, str]] = {}  # which of these describes a thing
         self._complaints: set[str] = set()
         self.refused = 0  # messages that could not be used
+        self._refused = (metrics or Metrics()).discovery_refused
+        self.gave = 0  # how often `given` became another
 
     def open(self) -> None:
         """Begins to listen."""
@@ -116,6 +119,12 @@ class Discovery:
         for topic in FILTERS:
             self._link.unsubscribe(topic, self._heard)
         self._following.close()
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The ids of things that are there, or that were before the restart and were not heard of yet, by
+        Description.key. Who keeps them keeps a thing's id over a restart also where two have the same name."""
+        return {key: thing_id for key, thing_id in self._ids.items() if self._taken.get(thing_id) == key}
 
     def description(self, thing_id: str) -> Description | None:
         """What a thing was described as; None where it is none of this origin."""
@@ -157,6 +166,7 @@ class Discovery:
             if gone is not None and gone not in named and self._owners.get(gone) == (message.topic, part):
                 del self._owners[gone]
                 del self._taken[gone]  # another may have it now
+                self.gave += 1
                 self._following.forget(gone)
 
     def _read(self, found: re.Match[str], payload: bytes) -> dict[str, Description]:
@@ -210,6 +220,8 @@ class Discovery:
         if len(self._ids) >= 2 * MAX_THINGS:  # things that came and went
             for key in [key for key, old in self._ids.items() if old not in self._owners]:
                 self._taken.pop(self._ids.pop(key), None)
+        if self._taken.get(thing_id) != description.key:
+            self.gave += 1
         self._ids[description.key] = thing_id
         self._taken[thing_id] = description.key
         self._owners[thing_id] = owner
@@ -226,6 +238,7 @@ class Discovery:
 
     def _complain(self, topic: str, why: str) -> None:
         self.refused += 1
+        self._refused.inc()
         if topic not in self._complaints and len(self._complaints) < MAX_COMPLAINTS:
             self._complaints.add(topic)
             log.warning("MQTT discovery: %s cannot be used: %s", topic, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from gateway.home.drivers import Driver
@@ -30,9 +31,12 @@ class Following:
     def follow(self, thing: Thing) -> None:
         """Takes a thing up into the registry, or its new description, and follows its topics from now on."""
         before = self._things.get(thing.id)
+        same = before is not None and before.driver == thing.driver
+        if before is not None and same:
+            thing = replace(thing, driver=before.driver)  # it knows what was heard of the thing's availability
         self._things[thing.id] = thing
         self._registry.put(thing)
-        if thing.driver is None or (before is not None and before.driver == thing.driver):
+        if thing.driver is None or same:
             return
         kept = set(thing.driver.topics)
         if before is not None and before.driver is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -59,11 +59,16 @@ class Keeping:
         with suppress(GatewayError):  # the broker tells it again
             await self.write()
 
-    async def load(self, into: Registry) -> None:
-        """Puts what was kept there, and forgets what nothing told of for a long time. Raises StoreUnavailable."""
+    async def load(self, into: Registry, configured: Collection[str] | None = None) -> None:
+        """Puts what was kept there, and forgets what nothing told of for a long time. `configured` are the ids that the
+        household's file describes, where that is known: of its things no other is there. Raises StoreUnavailable."""
         async with self._database.scoped(self._scope) as connection:
             await rows.forget_older(connection, self._now() - FORGOTTEN_AFTER)
             kept = await rows.kept(connection)
+            if configured is not None:
+                gone = [one.entity_id for one in kept if one.origin == "configured" and one.entity_id not in configured]
+                await rows.forget(connection, gone)
+                kept = [one for one in kept if one.entity_id not in gone]
         for one in kept:
             thing = Thing(
                 one.entity_id,

@@ -20,7 +20,8 @@ from typing import Self
 
 from gateway.config import HomeSettings
 from gateway.errors import GatewayError, SettingsError
-from gateway.home.configured import Overrides, load
+from gateway.home import given_ids
+from gateway.home.configured import Configured, Overrides, load
 from gateway.home.discovery import Discovery
 from gateway.home.keeping import Keeping
 from gateway.home.link import Link
@@ -28,6 +29,7 @@ from gateway.home.registry import Change, Registry
 from gateway.home.statestream import Statestream
 from gateway.home.things import UNKNOWN, Condition, Thing
 from gateway.home.zigbee2mqtt import Zigbee2Mqtt
+from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -153,15 +155,23 @@ class Learning:
         settings: HomeSettings,
         now: Callable[[], datetime],
         keeping: Keeping | None = None,
+        *,
+        ids: Path | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """`now` is aware. `keeping` knows what stood at home before the start."""
+        """`now` is aware. `keeping` knows what stood at home before the start. `ids` is the file in which the ids are
+        kept that discovery gave."""
         self._keeping = keeping
         self._kept = Registry()
         self._file = settings.entities_file
         self._task: asyncio.Task[None] | None = None
         self._stack = ExitStack()
-        registries = [Registry()]
-        discovery = Discovery(link, registries[0], now)
+        registries = [Registry(), Registry()]
+        self._configured = Configured(link, registries[0], now)
+        self._ids_file = ids
+        discovery = Discovery(link, registries[1], now, ids=given_ids.load(ids) if ids else None, metrics=metrics)
+        self._saved = discovery.gave
+        self._saving: asyncio.Task[None] | None = None
         sources: list[Discovery | Zigbee2Mqtt | Statestream] = [discovery]
         for base in dict.fromkeys(settings.zigbee2mqtt_topics):
             registries.append(Registry())
@@ -181,12 +191,13 @@ class Learning:
         self._merging.watch(self._stack)
         for told in self._told:
             self._stack.enter_context(told.watching(self._gone))
+        await self.read()
         if self._keeping is not None:
+            configured = None if self.error else self._told[0].things.keys()
             try:
-                await self._keeping.load(self._kept)
+                await self._keeping.load(self._kept, configured)
             except GatewayError as error:
                 log.warning("what stood at home is not known before the broker tells: %s", error.message)
-        await self.read()
         for source in self._sources:
             source.open()
         self._task = asyncio.create_task(self._follow(), name="entities file")
@@ -200,7 +211,11 @@ class Learning:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        if self._saving is not None:
+            await self._saving
+        await self._save_ids()
         self._discovery.close()
+        self._configured.close()
         self._stack.close()
 
     def _gone(self, change: Change) -> None:
@@ -218,6 +233,7 @@ class Learning:
             return
         self.error = None
         self._merging.override(overrides)
+        self._configured.take(overrides.things)
 
     def _say(self) -> None:
         """Says what stands at home, once that has held still for a moment: the log tells whether a thing is known."""
@@ -237,10 +253,24 @@ class Learning:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._say()
+            # A task of its own: it is not broken off in the middle.
+            self._saving = asyncio.create_task(self._save_ids(), name="ids of the home's things")
+            await asyncio.shield(self._saving)
             stamp = await asyncio.to_thread(_stamp, self._file)
             if stamp != known:
                 known = stamp
                 await self.read()
+
+    async def _save_ids(self) -> None:
+        """Keeps the ids that discovery gave, where it gave another."""
+        gave = self._discovery.gave
+        if self._ids_file is None or gave == self._saved:
+            return
+        self._saved = gave
+        try:
+            await asyncio.to_thread(given_ids.save, self._ids_file, self._discovery.given)
+        except OSError as error:
+            log.warning("the ids of the home's things cannot be kept in %s: %s", self._ids_file, error)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.errors import BadRequest, StoreUnavailable
 from gateway.memory import order
@@ -51,17 +51,19 @@ class Wish:
 @dataclass(slots=True)
 class Found:
     """What a wish means, place by place. `turns` have each side that says it; `answers` counts all that is cached, as
-    nobody can tell of an answer what it was made of."""
+    nobody can tell of an answer what it was made of. Of `actions`, what was done at home, only the words go in which it
+    was asked for."""
 
     entries: list[Row] = field(default_factory=list)
     documents: list[Row] = field(default_factory=list)
     versions: list[Row] = field(default_factory=list)
     turns: list[Row] = field(default_factory=list)
     training: list[Row] = field(default_factory=list)
+    actions: list[Row] = field(default_factory=list)
     answers: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.documents or self.versions or self.turns or self.training)
+        return bool(self.entries or self.documents or self.versions or self.turns or self.training or self.actions)
 
     @property
     def conversations(self) -> int:
@@ -70,7 +72,7 @@ class Found:
 
     def add(self, other: Found) -> None:
         """Counts `other` in."""
-        for place in ("entries", "documents", "versions", "turns", "training"):
+        for place in ("entries", "documents", "versions", "turns", "training", "actions"):
             getattr(self, place).extend(getattr(other, place))
         self.answers = max(self.answers, other.answers)
 
@@ -85,6 +87,7 @@ class Checked:
     versions: int
     conversations: int
     training: int
+    actions: int
     by_words: int
     by_vectors: int | None
     vectors: int
@@ -103,14 +106,17 @@ class Forgetting:
         journal: Journal,
         epoch: EpochWatch,
         end_answers: Callable[[Scope], Awaitable[int]],
+        write_actions: Callable[[], Awaitable[None]],
     ) -> None:
-        """`end_answers` ends every stored answer of the household, in all layers, for every gateway."""
+        """`end_answers` ends every stored answer of the household, in all layers, for every gateway. `write_actions`
+        writes what was done at home and waits to be noted; it may raise StoreUnavailable."""
         self._database = database
         self._knowledge = knowledge
         self._documents = documents
         self._journal = journal
         self._epoch = epoch
         self._end_answers = end_answers
+        self._write_actions = write_actions
 
     async def find(self, scope: Scope, wish: Wish) -> Found:
         """What the wish means now, also what waits in the journal. Raises BadRequest, StoreUnavailable."""
@@ -139,6 +145,7 @@ class Forgetting:
     async def _settle(self) -> None:
         if not await self._journal.flush(JOURNAL_SECONDS):
             raise StoreUnavailable("PostgreSQL is away, and nothing can be forgotten without it.", retry_after=5)
+        await self._write_actions()
 
     async def _find(self, scope: Scope, wish: Wish, wanted: Sequence[str]) -> Found:
         found = Found()
@@ -167,12 +174,13 @@ class Forgetting:
         phrases = [] if wish.before else list(dict.fromkeys(row.text for row in (*found.entries, *found.versions)))
         found.turns = await self._said(scope, "conversations", wish, wanted, phrases)
         found.training = await self._said(scope, "training_data", wish, wanted, phrases)
+        found.actions = await self._said(scope, "actions", wish, wanted, phrases)
         return found
 
     async def _said(
         self,
         scope: Scope,
-        table: Literal["conversations", "training_data"],
+        table: rows.Said,
         wish: Wish,
         wanted: Sequence[str],
         phrases: Sequence[str],
@@ -204,6 +212,9 @@ class Forgetting:
         for turns in _batches([row.turn_id for row in found.turns], BATCH):
             async with self._database.scoped(scope) as connection:
                 await rows.delete_turns(connection, turns)
+        for ids in _batches([row.id for row in found.actions], BATCH):
+            async with self._database.scoped(scope) as connection:
+                await rows.empty_actions(connection, ids)
         places: tuple[tuple[rows.Table, list[Row]], ...] = (
             ("training_data", found.training),
             ("knowledge_history", found.versions),
@@ -238,6 +249,7 @@ class Forgetting:
                 versions=len(left.versions),
                 conversations=left.conversations,
                 training=len(left.training),
+                actions=len(left.actions),
                 by_words=by_words,
                 by_vectors=by_vectors if vectors else None,
                 vectors=await rows.count_vectors(connection, sorted(forgotten)),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self
 
@@ -19,7 +20,8 @@ from gateway.memory.spans import Span, asks_about_past, past_span
 from gateway.memory.things import Question, asks_for_words, label, nearness, question, thing
 from gateway.shapes import Scope, Source
 from gateway.store import measurements as rows
-from gateway.store.measurements import Bucket, Change, Kind, Known, Reading
+from gateway.store.entities import prune_actions
+from gateway.store.measurements import Bucket, Change, Known, Reading
 from gateway.store.pool import Database
 
 BATCH = 5000  # rows a transaction
@@ -159,16 +161,17 @@ class Measurements:
 
     async def prune(self, now: datetime) -> int:
         """Deletes what is older than the settings say, of every member of the household: how many rows."""
-        days: dict[Kind, int] = {
-            "measurement": self._settings.keep_days,
-            "event": self._settings.keep_events_days,
-        }
+        prunings: tuple[tuple[Callable[..., Awaitable[int]], int], ...] = (
+            (partial(rows.prune, kind="measurement"), self._settings.keep_days),
+            (partial(rows.prune, kind="event"), self._settings.keep_events_days),
+            (prune_actions, self._settings.keep_events_days),
+        )
         gone = 0
-        for kind, keep in days.items():
+        for prune, keep in prunings:
             deleted = PRUNE_BATCH if keep else 0
             while deleted == PRUNE_BATCH:
                 async with self._database.scoped(self._household) as connection:
-                    deleted = await rows.prune(connection, kind, now - timedelta(days=keep), PRUNE_BATCH)
+                    deleted = await prune(connection, before=now - timedelta(days=keep), most=PRUNE_BATCH)
                 gone += deleted
         return gone
 

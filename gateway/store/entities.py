@@ -145,3 +145,8 @@ async def actions(
         thing_id,
     )
     return [Action(**row) for row in rows]
+
+
+async def prune_actions(connection: asyncpg.Connection, before: datetime, most: int) -> int:
+    """Deletes up to `most` of what was done before then, for whomever of the household: how many."""
+    return int(await connection.fetchval("SELECT prune_actions($1, $2)", before, most))

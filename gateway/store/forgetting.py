@@ -10,12 +10,14 @@ from typing import Literal
 import asyncpg
 
 Table = Literal["knowledge", "knowledge_history", "conversations", "training_data"]
+Said = Literal["conversations", "training_data", "actions"]
 
 WINDOW = 20_000  # rows that one statement reads through; what was said has no index of words
-# The text of a row, and what names it, in the two tables that are read through.
+# The text of a row, what names it, its time, and which are looked at, of the tables that are read through.
 _SAID = {
-    "conversations": ("content", "turn_id"),
-    "training_data": ("input_text || ' ' || output_text", "turn_id"),
+    "conversations": ("content", "turn_id", "created_at", "true"),
+    "training_data": ("input_text || ' ' || output_text", "turn_id", "created_at", "true"),
+    "actions": ("words", "''", "at", "words <> ''"),
 }
 
 
@@ -108,14 +110,14 @@ async def versions(
     return [Row(**row) for row in rows]
 
 
-async def last_id(connection: asyncpg.Connection, table: Literal["conversations", "training_data"]) -> int:
+async def last_id(connection: asyncpg.Connection, table: Said) -> int:
     """The greatest id that the scope sees; 0 where there is none."""
-    return int(await connection.fetchval(f"SELECT coalesce(max(id), 0) FROM {table}"))  # noqa: S608 - one of two names
+    return int(await connection.fetchval(f"SELECT coalesce(max(id), 0) FROM {table}"))  # noqa: S608 - one of three names
 
 
 async def said(
     connection: asyncpg.Connection,
-    table: Literal["conversations", "training_data"],
+    table: Said,
     *,
     after: int,
     beginnings: Sequence[str] = (),
@@ -124,7 +126,7 @@ async def said(
 ) -> list[Row]:
     """Of the next WINDOW ids after `after`: rows that have a word for each of the `beginnings`, that have one of the
     `phrases` (the words in their order, whatever their capitals, accents and punctuation), or that are older."""
-    text, turn = _SAID[table]
+    text, turn, at, which = _SAID[table]
     rows = await connection.fetch(
         f"""
         WITH wanted AS (
@@ -135,8 +137,8 @@ async def said(
                     WHERE numnode(q) > 0) AS phrases
         )
         SELECT r.id, {text} AS text, {turn} AS turn_id FROM {table} r CROSS JOIN wanted w
-        WHERE r.id > $1 AND r.id <= $2
-          AND (r.created_at < $5
+        WHERE r.id > $1 AND r.id <= $2 AND {which}
+          AND (r.{at} < $5
                OR to_tsvector('public.gateway'::regconfig, {text}) @@ coalesce(w.together, '')
                OR to_tsvector('public.gateway'::regconfig, {text}) @@ coalesce(w.phrases, ''))
         ORDER BY r.id
@@ -157,6 +159,11 @@ async def delete(connection: asyncpg.Connection, table: Table, ids: Sequence[int
         list(ids),
     )
     return len(rows)
+
+
+async def empty_actions(connection: asyncpg.Connection, ids: Sequence[int]) -> None:
+    """Takes the words away in which these things were asked for; what was done stays."""
+    await connection.execute("UPDATE actions SET words = '' WHERE id = ANY ($1::bigint[])", list(ids))
 
 
 async def delete_turns(connection: asyncpg.Connection, turn_ids: Sequence[str]) -> None:

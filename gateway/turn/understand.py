@@ -191,7 +191,8 @@ class Understanding:
 
         kept = self._said("memory.forget", language, "forget_kept")
         self._consents.ask((conversation_id, scope), language, forget, kept, forgetting=True)
-        texts = [row.text for row in (found.entries or found.versions or found.turns or found.training)]
+        meant = found.entries or found.versions or found.turns or found.training or found.actions
+        texts = [row.text for row in meant]
         texts = list(dict.fromkeys(text.strip().rstrip(" .!") for text in texts))
         facts, more = texts[:TOLD_BEFORE_FORGETTING], len(texts) - TOLD_BEFORE_FORGETTING
         name = "forget_ask" if more <= 0 else "forget_ask_more"

@@ -11,8 +11,11 @@ import aiohttp
 import asyncpg
 import pytest
 
+from gateway.home.acting import ActionRecord
+from gateway.home.things import Condition
 from gateway.shapes import Scope
 from gateway.store import cache as cache_rows
+from gateway.store import entities
 from gateway.store.cache import CacheRow
 from gateway.store.pool import Database
 from tests.household import Client, Household, add_member
@@ -24,13 +27,22 @@ NOTHING_LEFT = {
     "history": 0,
     "conversations": 0,
     "training": 0,
+    "actions": 0,
     "by_words": 0,
     "by_vectors": 0,
     "vectors": 0,
     "cached_answers": 0,
     "journal": 0,
 }
-EVERYWHERE = ("knowledge", "knowledge_history", "conversations", "training_data", "response_cache", "vectors")
+EVERYWHERE = (
+    "knowledge",
+    "knowledge_history",
+    "conversations",
+    "training_data",
+    "response_cache",
+    "vectors",
+    "actions",
+)
 
 
 async def forget(client: Client, **wish: Any) -> dict[str, Any]:
@@ -47,6 +59,11 @@ async def words_anywhere(admin: asyncpg.Connection, word: str) -> list[str]:
         for table in EVERYWHERE
         if await admin.fetchval(f"SELECT count(*) FROM {table} t WHERE to_jsonb(t)::text ILIKE $1", f"%{word}%")
     ]
+
+
+def asked_for(words: str) -> entities.Action:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    return entities.Action(at, "conversation", "hall", words, "light.yard", "turn_on", {}, "done")
 
 
 @pytest.fixture
@@ -72,6 +89,7 @@ async def full(household: Household, client: Client, database: Database, scope: 
         await client.post("/training/feedback", json={"interaction_id": f"conv_{turn}", "score": 5})
     async with database.scoped(scope) as connection:
         generation = await connection.fetchval("SELECT cache_generation FROM households")
+        await entities.log_actions(connection, [asked_for("Turn the bins' light on"), asked_for("Open the gate")], None)
         assert await cache_rows.put(connection, [CacheRow("h", "when is it", "Tuesday: the bins", 1)], generation, 10)
     return ids
 
@@ -85,12 +103,18 @@ async def test_by_query_from_every_place(
     assert shown["history"]["texts"] == ["the bins' day is Monday"]
     assert shown["conversations"] == {"count": 1, "texts": ["When is the bins' day?"]}
     assert (shown["training"]["count"], shown["cached_answers"], shown["checked"]) == (1, 1, None)
+    assert shown["actions"] == {"count": 1, "texts": ["Turn the bins' light on"]}
     assert await admin.fetchval("SELECT count(*) FROM knowledge") == 4
 
     gone = await forget(client, query="what did I say about the bins?", dry_run=False)
     assert gone == {**shown, "dry_run": False, "checked": NOTHING_LEFT}
     assert await words_anywhere(admin, "bins") == []
     assert await admin.fetchval("SELECT count(*) FROM response_cache") == 0
+    done = (await (await client.get("/home/actions")).json())["actions"]
+    assert [(one["words"], one["entity"], one["verdict"]) for one in done] == [
+        ("Open the gate", "light.yard", "done"),
+        ("", "light.yard", "done"),
+    ]
     left = await (await client.get("/memory")).json()
     assert [entry["content"] for entry in left["entries"]] == [
         "The binder with the bills is on the shelf",
@@ -127,8 +151,10 @@ async def test_by_time_and_by_source(household: Household, client: Client, full:
     assert (gone["entries"]["count"], gone["history"]["count"], gone["checked"]) == (4, 1, NOTHING_LEFT)
     gone = await forget(client, before="2999-01-01T00:00:00Z", dry_run=False)
     assert gone["checked"] == NOTHING_LEFT
+    assert gone["actions"]["count"] == 2
     for table in EVERYWHERE:
-        assert await admin.fetchval(f"SELECT count(*) FROM {table}") == 0
+        rows = await admin.fetch(f"SELECT * FROM {table}")
+        assert [row["words"] for row in rows] == (["", ""] if table == "actions" else [])
 
 
 async def test_a_document_by_its_name_and_its_passages_by_their_words(
@@ -151,20 +177,39 @@ async def test_a_document_by_its_name_and_its_passages_by_their_words(
 
 
 async def test_a_private_row_only_by_its_member(
-    household: Household, client: Client, scope: Scope, admin: asyncpg.Connection
+    household: Household, client: Client, database: Database, scope: Scope, admin: asyncpg.Connection
 ) -> None:
     ada = await add_member(admin, scope, "Ada", "token-of-ada")
     headers = {"Authorization": "Bearer token-of-ada"}
     added = await client.post("/memory/add", json={"content": "my bins are hidden"}, headers=headers)
     entry = await added.json()
     household.turn(member_id=ada.member_id, user="Where are my bins?")
+    async with database.scoped(ada) as connection:
+        await entities.log_actions(connection, [asked_for("Light my bins")], ada.member_id)
     for wish in ({"query": "bins"}, {"ids": [entry["id"]]}, {"before": "2999-01-01T00:00:00Z"}):
         gone = await forget(client, dry_run=False, **wish)
-        assert (gone["entries"]["count"], gone["conversations"]["count"]) == (0, 0)
+        assert (gone["entries"]["count"], gone["conversations"]["count"], gone["actions"]["count"]) == (0, 0, 0)
     answer = await client.post("/memory/forget", json={"query": "bins", "dry_run": False}, headers=headers)
     gone = await answer.json()
-    assert (gone["entries"]["count"], gone["conversations"]["count"]) == (1, 1)
+    assert (gone["entries"]["count"], gone["conversations"]["count"], gone["actions"]["count"]) == (1, 1, 1)
     assert await words_anywhere(admin, "bins") == []
+
+
+async def test_what_was_done_a_moment_ago_is_noted_first_and_once(
+    household: Household, client: Client, scope: Scope, admin: asyncpg.Connection
+) -> None:
+    now, off = datetime.now(UTC), Condition("off")
+
+    def done(words: str) -> ActionRecord:
+        return ActionRecord(now, scope, "mqtt", "hall", None, words, "light.yard", "turn_on", {}, "done", off, off)
+
+    household.action_log([done("Light the bins")])
+    await asyncio.gather(household.action_log.write(), household.action_log.write())
+    assert await admin.fetchval("SELECT count(*) FROM actions") == 1
+    household.action_log([done("Brighter at the bins")])
+    gone = await forget(client, query="bins", dry_run=False)
+    assert (gone["actions"]["count"], gone["checked"]) == (2, NOTHING_LEFT)
+    assert [row["words"] for row in await admin.fetch("SELECT words FROM actions")] == ["", ""]
 
 
 @pytest.mark.parametrize(

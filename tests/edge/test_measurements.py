@@ -14,6 +14,7 @@ import pytest
 from gateway.config import MeasurementSettings
 from gateway.memory.measurements import Measurements
 from gateway.shapes import Scope
+from gateway.store import entities
 from gateway.store.pool import Database
 from tests.household import Client, Household, add_member
 
@@ -209,17 +210,24 @@ async def test_whose_they_are(client: Client, household: Household, admin: async
     assert await admin.fetchval("SELECT count(*) FROM measurements") == 0
 
 
+def done_at(at: datetime) -> entities.Action:
+    return entities.Action(at, "conversation", "hall", "Open the gate", "cover.gate", "open", {}, "done")
+
+
 async def test_kept_as_long_as_wanted(
     client: Client, database: Database, admin: asyncpg.Connection, scope: Scope
 ) -> None:
     await sent(client, HISTORY)
     now = datetime(2026, 3, 8, 22, tzinfo=UTC)
+    async with database.scoped(scope) as connection:
+        await entities.log_actions(connection, [done_at(now - timedelta(days=7, hours=1)), done_at(now)], None)
     for settings, gone in [
         (MeasurementSettings(), 0),
         (MeasurementSettings(keep_days=7), 1),
-        (MeasurementSettings(keep_days=7, keep_events_days=7), 2),
+        (MeasurementSettings(keep_days=7, keep_events_days=7), 3),
     ]:
         assert await Measurements(database, settings, scope.household_id, UTC).prune(now) == gone
+    assert [row["at"] for row in await admin.fetch("SELECT at FROM actions")] == [now]
     async with Measurements(database, MeasurementSettings(keep_days=1), scope.household_id, UTC):
         while await admin.fetchval("SELECT count(*) FROM measurements"):
             pass

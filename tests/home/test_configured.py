@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiomqtt
+import orjson
 import pytest
 from pydantic import SecretStr
 
@@ -18,12 +20,16 @@ from gateway.config import HomeSettings, MqttSettings
 from gateway.errors import SettingsError
 from gateway.home import learning
 from gateway.home.configured import Overrides, load, parse
+from gateway.home.keeping import Keeping
 from gateway.home.learning import Learning, Merging
 from gateway.home.link import Link
 from gateway.home.registry import Change, Registry
 from gateway.home.things import Condition, Order, Publication, Thing
+from gateway.shapes import Scope
+from gateway.store.pool import Database
 from tests.mosquitto_server import Mosquitto
 
+LAMP = {"name": "Lamp"}
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TEXT = """
 floors:
@@ -68,6 +74,18 @@ def test_what_is_said_of_a_thing() -> None:
         ("entities:\n  light.a:\n    exposed: maybe\n", "line 3: entities.light.a.exposed: Input should be"),
         ("floors:\n  Up: Bedroom\n", "line 2: floors.Up: should be a list of areas"),
         ("rooms: []\n", "line 1: rooms: is not known here"),
+        (
+            "things:\n  light.a:\n    cmd_t: a\n  light.b: {stat_t: b}\n",
+            "line 4: things.light.b: command_topic is missing",
+        ),
+        ("things:\n  light.a:\n    cmd_t: a\n    stae_topic: b\n", "line 4: things.light.a.stae_topic: no light has"),
+        ("things:\n  light.a:\n    cmd_t: a/#\n", "line 2: things.light.a: "),
+        ("things:\n  switch.a:\n    cmd_t: a\n    pl_on: on\n", "line 4: things.switch.a.pl_on: should be in quotes"),
+        ("things:\n  sensor.a: {stat_t: a, val_tpl: '{{ x'}\n", "line 2: things.sensor.a: "),
+        ("things:\n  camera.a: {}\n", "line 2: things.camera.a: camera is nothing that can be described"),
+        ("things:\n  light.*: {cmd_t: a}\n", "line 2: things.light.*: is no id"),
+        ("things:\n  light.a: x\n", "line 2: things.light.a: should say the topics"),
+        ("things: [light.a]\n", "line 1: things: should name things"),
         ("floors: 3\n", "line 1: floors: should name things"),
         ("- a\n", "line 1: should have"),
         ("entities:\n  light.a: {name: 'x\n", "line 3: "),
@@ -82,8 +100,29 @@ def test_a_mistake_is_told_by_its_line(text: str, told: str) -> None:
 def test_the_file_that_ships_says_nothing() -> None:
     shipped = Path(__file__).parents[2] / "config" / "entities.yaml"
     assert load(shipped) == Overrides()
-    lines = [line.removeprefix("# ") for line in shipped.read_text().splitlines()[3:]]
-    assert parse("\n".join(lines), "x").entities.keys() == {"light.kitchen_desk_lamp"}
+    lines = [line.removeprefix("# ") for line in shipped.read_text().splitlines()[4:]]
+    example = parse("\n".join(lines), "x")
+    assert example.entities.keys() == {"light.kitchen_desk_lamp"}
+    lamp, well = example.things.values()
+    assert (lamp.id, lamp.name, lamp.area, lamp.origin) == (
+        "light.workbench",
+        "Workbench lamp",
+        "Workshop",
+        "configured",
+    )
+    assert (well.id, well.unit) == ("sensor.well", "cm")
+
+
+def test_a_thing_that_is_described_in_short() -> None:
+    (lamp,) = parse(
+        "things:\n  light.work_bench:\n    ~: a/b\n    cmd_t: ~/set\n    stat_t: '~'\n    json_attributes_topic: x\n"
+        "    avty: {t: ~/online}\n",
+        "entities.yaml",
+    ).things.values()
+    assert lamp.name == "Work bench"
+    assert lamp.driver is not None
+    assert set(lamp.driver.topics) == {"a/b", "a/b/online"}
+    assert [one.topic for one in lamp.driver.command(Order("turn_on", {}), Condition())] == ["a/b/set"]
 
 
 @pytest.fixture
@@ -188,3 +227,131 @@ async def test_the_log_tells_what_is_known(
         ha.publish("homeassistant/statestream/light/desk/state", "on", retain=True)
         await told("things at home: 1 (statestream 1), 1 of them exposed")
     assert len(caplog.records) == 2, "what has not changed is not said again"
+
+
+def lamp_at(base: str) -> str:
+    return f"""
+things:
+  light.bench:
+    name: Bench
+    command_topic: {base}/set
+    state_topic: {base}
+    availability: [{{topic: {base}/power}}, {{topic: {base}/net}}]
+    availability_mode: all
+entities:
+  light.bench: {{area: Workshop}}
+"""
+
+
+async def test_what_no_platform_tells_of_is_described_in_the_file_and_switched(
+    broker: Mosquitto, database: Database, scope: Scope, tmp_path: Path
+) -> None:
+    path = tmp_path / "entities.yaml"
+    path.write_text(lamp_at("bench"))
+    home, settings = HomeSettings(entities_file=path), MqttSettings(url=SecretStr(broker.url))
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    async with aiomqtt.Client("127.0.0.1", broker.port) as lamp, asyncio.timeout(60):
+        await lamp.subscribe("+/set", qos=1)
+        for base in ("bench", "desk"):
+            await lamp.publish(f"{base}/power", "online", retain=True, qos=1)
+            await lamp.publish(f"{base}/net", "online", retain=True, qos=1)
+            await lamp.publish(base, "OFF", retain=True, qos=1)
+        registry = Registry()
+        async with (
+            Keeping(registry, database, scope, now) as keeping,
+            Link(settings, "us") as us,
+            Learning(us, registry, home, now, keeping) as learning,
+        ):
+
+            async def switched(action: str, topic: str) -> None:
+                driver = registry.things["light.bench"].driver
+                assert driver is not None
+                (one,) = driver.command(Order(action, {}), registry.condition("light.bench"))
+                await us.send(one.topic, one.payload)
+                came = await anext(lamp.messages)
+                assert came.topic.value == topic
+                await lamp.publish(topic.removesuffix("/set"), came.payload, retain=True, qos=1)
+                assert await registry.until("light.bench", lambda now: now.state == action.removeprefix("turn_"), 20)
+
+            ready = await registry.until("light.bench", lambda now: now.available is True and now.state == "off", 20)
+            assert ready is not None
+            thing = registry.things["light.bench"]
+            assert (thing.name, thing.area, thing.origin) == ("Bench", "Workshop", "configured")
+            await switched("turn_on", "bench/set")
+
+            # Called otherwise, it is as available as before, and a single topic decides again.
+            path.write_text(lamp_at("bench").replace("name: Bench", "name: Work bench"))
+            await learning.read()
+            assert registry.things["light.bench"].name == "Work bench"
+            assert registry.condition("light.bench").state == "on"
+            for told, available in (("offline", False), ("online", True)):
+                await lamp.publish("bench/net", told, retain=True, qos=1)
+                assert await registry.until("light.bench", lambda now, wanted=available: now.available is wanted, 20)
+
+            path.write_text("things:\n  light.bench: {}\n")
+            await learning.read()
+            assert learning.error is not None
+            assert "line 2: things.light.bench: command_topic is missing" in learning.error
+            await switched("turn_off", "bench/set")
+
+            path.write_text(lamp_at("desk"))
+            await learning.read()
+            assert await registry.until("light.bench", lambda now: now.state == "off", 20)
+            await switched("turn_on", "desk/set")
+
+            await keeping.write()
+            path.write_text("")
+            await learning.read()
+            assert "light.bench" not in registry.things
+            path.write_text(lamp_at("desk"))
+            await learning.read()
+            assert await registry.until("light.bench", lambda now: now.state == "on", 20)
+
+        # What is taken out of the file while nobody looks is not remembered.
+        for text, known in ((lamp_at("desk"), {"light.bench"}), ("things: 3", {"light.bench"}), ("", set())):
+            path.write_text(text)
+            registry = Registry()
+            away = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1:1")), "us")
+            async with Keeping(registry, database, scope, now) as keeping, Learning(away, registry, home, now, keeping):
+                assert set(registry.things) == known
+
+
+async def test_the_ids_of_two_of_one_name_are_kept_over_a_restart(broker: Mosquitto, tmp_path: Path) -> None:
+    settings, ids = MqttSettings(url=SecretStr(broker.url)), tmp_path / "home-ids.json"
+    home = HomeSettings(entities_file=tmp_path / "entities.yaml")
+
+    async def told(ha: Link, *keys: str) -> dict[str, str]:
+        """Which id each of these lamps has, told in this order, by the topic of its commands. Then they are silent."""
+        registry = Registry()
+        async with (
+            Link(settings, "us") as us,
+            Learning(us, registry, home, lambda: datetime.now(UTC), ids=ids),
+        ):
+            for number, key in enumerate(keys, 1):
+                came = asyncio.Event()
+
+                def hear(_: Change, number: int = number, came: asyncio.Event = came) -> None:
+                    if len(registry.things) == number:
+                        came.set()
+
+                with registry.watching(hear):
+                    config = LAMP | {"cmd_t": key, "uniq_id": key}
+                    ha.publish(f"homeassistant/switch/{key}/config", orjson.dumps(config), retain=True)
+                    await asyncio.wait_for(came.wait(), 20)
+        for key in keys:
+            await ha.send(f"homeassistant/switch/{key}/config", "", retain=True)
+        return {
+            thing.driver.command(Order("turn_on", {}), Condition())[0].topic: thing_id
+            for thing_id, thing in registry.things.items()
+            if thing.driver is not None
+        }
+
+    async with Link(settings, "ha") as ha:
+        assert await told(ha, "a", "b") == {"a": "switch.lamp", "b": "switch.lamp_2"}
+        assert await told(ha, "b") == {"b": "switch.lamp_2"}
+        assert await told(ha, "b", "a") == {"a": "switch.lamp", "b": "switch.lamp_2"}
+        ids.write_text("[]")
+        assert await told(ha, "b", "a") == {"a": "switch.lamp_2", "b": "switch.lamp"}

@@ -19,9 +19,10 @@ from gateway.app import open_gateway
 from gateway.config import MqttSettings, Settings
 from gateway.edge import keys
 from gateway.home.discovery import FILTERS, Discovery
-from gateway.home.link import Link, Message
+from gateway.home.link import HOME_ASSISTANT_TOPIC, Link, Message
 from gateway.home.registry import Change, Registry
 from gateway.home.things import Condition, Order, Thing
+from gateway.metrics import Metrics
 from tests.mosquitto_server import Mosquitto
 
 NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
@@ -215,7 +216,7 @@ async def test_what_is_junk_is_counted_and_the_rest_is_learned(
         for payload in junk:
             here.publish("homeassistant/switch/junk/config", payload, retain=False)
         here.publish("homeassistant/toaster/junk/config", {"cmd_t": "a"}, retain=False)
-        here.publish("homeassistant/switch/good/config", {"name": "Good", "cmd_t": "good/set"})
+        here.publish("homeassistant/switch/good/config", {"name": "Good", "cmd_t": "good/set"}, retain=False)
         await here.thing("switch.good")
         assert set(here.registry.things) == {"switch.good"}
         assert here.discovery.refused == len(junk) + 1
@@ -233,9 +234,8 @@ async def test_our_own_device_is_not_taken_for_one_of_the_home(broker: Mosquitto
 
 
 async def test_two_of_one_name_get_two_ids_and_keep_them(broker: Mosquitto) -> None:
-    ids: dict[str, str] = {}
     lamps = {key: {"name": "Lamp", "cmd_t": f"{key}/set", "uniq_id": key} for key in ("a", "b")}
-    async with home(broker, ids=ids) as here:
+    async with home(broker) as here:
         for key in ("a", "b"):
             here.publish(f"homeassistant/switch/{key}/config", lamps[key], retain=False)
         second = await here.thing("switch.lamp_2")
@@ -246,6 +246,8 @@ async def test_two_of_one_name_get_two_ids_and_keep_them(broker: Mosquitto) -> N
         await here.thing("switch.lamp_2", lambda thing: thing.name == "Other")
         here.publish("homeassistant/switch/a/config", lamps["a"], retain=False)
         await here.thing("switch.lamp")
+        ids = here.discovery.given
+    assert ids == {"switch/a": "switch.lamp", "switch/b": "switch.lamp_2"}
     async with home(broker, ids=ids) as here:
         here.publish("homeassistant/switch/b/config", lamps["b"], retain=False)
         assert sent(await here.thing("switch.lamp_2"), "turn_on") == [("b/set", "ON")]
@@ -322,7 +324,7 @@ def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tupl
         discovery._heard(Message(topic, b""))
     assert not registry.things
     assert not discovery._described
-    assert set(link._handlers) == set(FILTERS)
+    assert set(link._handlers) == {*FILTERS, HOME_ASSISTANT_TOPIC}
 
 
 def _json(value: Any) -> bytes:
@@ -336,12 +338,14 @@ def test_no_more_things_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.home.discovery.MAX_THINGS", 3)
     registry = Registry()
     link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
-    discovery = Discovery(link, registry, lambda: NOW)
+    metrics = Metrics()
+    discovery = Discovery(link, registry, lambda: NOW, metrics=metrics)
     for number in range(5):
         told = orjson.dumps({"name": f"Lamp {number}", "cmd_t": "a"})
         discovery._heard(Message(f"homeassistant/switch/{number}/config", told))
     assert set(registry.things) == {"switch.lamp_0", "switch.lamp_1", "switch.lamp_2"}
     assert discovery.refused == 2
+    assert metrics.registry.get_sample_value("gateway_discovery_refused_total") == 2
     discovery._heard(Message("homeassistant/switch/0/config", b""))
     discovery._heard(Message("homeassistant/switch/4/config", orjson.dumps({"name": "Lamp 4", "cmd_t": "a"})))
     assert set(registry.things) == {"switch.lamp_1", "switch.lamp_2", "switch.lamp_4"}
@@ -354,7 +358,7 @@ def test_a_topic_is_followed_as_long_as_a_thing_is_told_by_it() -> None:
     def told(name: str, config: Any) -> set[str]:
         payload = orjson.dumps(config) if config else b""
         discovery._heard(Message(f"homeassistant/sensor/{name}/config", payload))
-        return set(link._handlers)
+        return set(link._handlers) - {HOME_ASSISTANT_TOPIC}
 
     assert told("a", {"name": "A", "stat_t": "one"}) == {"one"}
     assert told("b", {"name": "B", "stat_t": "one", "avty_t": "two"}) == {"one", "two"}
@@ -375,7 +379,9 @@ def test_an_id_that_is_given_up_is_free_for_another() -> None:
     assert told("old", "1") == ["switch.lamp"]
     assert told("old", "") == []
     assert told("new", "2") == ["switch.lamp"]
+    assert discovery.given == {"switch/2": "switch.lamp"}
     assert told("old", "1") == ["switch.lamp", "switch.lamp_2"]
+    assert discovery.given == {"switch/1": "switch.lamp_2", "switch/2": "switch.lamp"}
 
 
 async def test_a_device_that_moves_to_another_topic_is_one_thing(broker: Mosquitto) -> None:
@@ -440,3 +446,18 @@ async def test_the_gateway_learns_things_from_its_broker(settings: Settings, bro
             registry = gateway.application[keys.REGISTRY]
             assert await registry.until("switch.lamp", lambda now: "assumed_state" in now.attributes, 20)
             assert [one.names for one in registry.entities()] == [("Lamp", "switch.lamp")]
+
+
+async def test_what_was_heard_of_its_availability_is_known_after_it_is_described_again(broker: Mosquitto) -> None:
+    lamp = {"name": "Lamp", "cmd_t": "lamp/set", "avty": [{"t": "power"}, {"t": "net"}], "avty_mode": "all"}
+    async with home(broker) as here:
+        here.publish("homeassistant/switch/lamp/config", lamp)
+        await here.thing("switch.lamp")
+        for topic in ("power", "net"):
+            here.publish(topic, "online")
+        assert await here.registry.until("switch.lamp", lambda now: now.available is True, 20)
+        here.publish("homeassistant/switch/lamp/config", lamp)
+        here.publish("net", "offline")
+        assert await here.registry.until("switch.lamp", lambda now: now.available is False, 20)
+        here.publish("net", "online")
+        assert await here.registry.until("switch.lamp", lambda now: now.available is True, 20)

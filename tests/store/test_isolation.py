@@ -271,6 +271,28 @@ async def test_retention_is_of_the_household_and_of_no_other(
         assert [row["household_id"] for row in left] == [people.other.household_id] * 2
 
 
+async def test_what_was_done_ends_and_is_forgotten_in_its_scope(
+    admin: asyncpg.Connection, database: Database, people: People
+) -> None:
+    of_ben = await admin.fetchval("SELECT id FROM actions WHERE member_id = $1", people.ben.member_id)
+    for scope in (people.ada, people.home, people.eve):
+        async with database.scoped(scope) as connection:
+            assert of_ben not in {done.id for done in await entities.actions(connection, 10)}
+            assert of_ben not in {
+                row.id for row in await forgetting.said(connection, "actions", after=0, beginnings=["secr"])
+            }
+            await forgetting.empty_actions(connection, [of_ben])
+    assert await admin.fetchval("SELECT words FROM actions WHERE id = $1", of_ben) == "secret"
+    soon = datetime.now(UTC) + timedelta(days=1)
+    async with database.unscoped() as connection:
+        assert await entities.prune_actions(connection, soon, 10) == 0
+    async with database.scoped(people.home) as connection:
+        assert await entities.prune_actions(connection, soon, 2) == 2
+        assert await entities.prune_actions(connection, soon, 10) == 1
+    left = await admin.fetch("SELECT household_id FROM actions")
+    assert [row["household_id"] for row in left] == [people.other.household_id] * 2
+
+
 async def test_the_store_itself_asks_within_the_scope(
     admin: asyncpg.Connection, database: Database, people: People
 ) -> None:

@@ -511,3 +511,27 @@ async def test_a_model_without_tools_does_not_pretend(said: str) -> None:
     assert isinstance(act, Act)
     assert act.text == "I did not understand what is to be done at home."
     assert not at_home.for_model(turn, "en", ()).tools
+
+
+async def test_the_words_of_what_was_done_are_forgotten_by_voice(home: Home) -> None:
+    await home.say("turn on the kitchen light")
+    await home.say("turn on the office lamp")
+    asked = speech(await home.say("Forget what I said about the kitchen light", conversation_id="c1"))
+    assert asked.startswith("I would forget: turn on the kitchen light")
+    assert speech(await home.say("Yes, please.", conversation_id="c1")) == "Done, that is forgotten."
+    async with home.client.get("/home/actions") as response:
+        done = (await response.json())["actions"]
+    assert [(one["words"], one["entity"]) for one in done] == [
+        ("turn on the office lamp", "light.office"),
+        ("", "light.kitchen"),
+    ]
+
+
+async def test_of_what_was_done_alone_the_words_are_forgotten_by_voice(home: Home) -> None:
+    await home.say("turn on the kitchen light")
+    await home.logged()
+    await home.admin.execute("DELETE FROM conversations")
+    asked = speech(await home.say("Forget what I said about the kitchen light", conversation_id="c1"))
+    assert asked == "I would forget: turn on the kitchen light. Shall I?"
+    await home.say("Yes, please.", conversation_id="c1")
+    assert await home.admin.fetchval("SELECT words FROM actions") == ""
