@@ -399,6 +399,50 @@ async def test_nothing_is_published_twice_by_a_break(broker: Mosquitto, lost: st
     assert [message.topic for message in came] == [*(f"house/{number}" for number in range(40)), "house/end"]
 
 
+@asynccontextmanager
+async def breaking(broker: Mosquitto, version: int) -> AsyncIterator[tuple[Wire, Link, Heard]]:
+    """A link over a wire that can be cut, with nothing on its way; and who hears all of the house."""
+    async with other(broker, "house/#") as (_, heard), Wire(broker) as wire:
+        if version == 3:
+            wire.refuse_5(b"")
+        async with Link(settings(wire.url), "gateway-1") as link:
+            await settled(link)
+            async with asyncio.timeout(WAIT):
+                while link._connection is None or link._connection.unconfirmed or link._waiting:
+                    await asyncio.sleep(0)
+            yield wire, link, heard
+
+
+@pytest.mark.parametrize("version", [5, 3])
+@pytest.mark.parametrize("packet", [PacketTypes.PUBREC, PacketTypes.PUBCOMP])
+async def test_what_the_broker_has_and_did_not_confirm_is_heard_once(
+    broker: Mosquitto, version: int, packet: int
+) -> None:
+    """The connection ends once the message is with the broker, and in place of its first or second confirmation."""
+    async with breaking(broker, version) as (wire, link, heard):
+        wire.cut_before(packet)
+        for number in range(3):
+            link.publish(f"house/{number}", "x")
+        await away(link)
+        link.publish("house/end", "x")
+        came = await heard.until(lambda message: message.topic == "house/end")
+        assert [message.topic for message in came] == ["house/0", "house/1", "house/2", "house/end"]
+        assert wire.connections == 2
+
+
+@pytest.mark.parametrize("version", [5, 3])
+async def test_a_command_whose_confirmation_is_lost_is_not_sent_again(broker: Mosquitto, version: int) -> None:
+    async with breaking(broker, version) as (wire, link, heard):
+        wire.cut_before(PacketTypes.PUBACK)
+        with pytest.raises(Unavailable):
+            await link.send("house/gate/set", "TOGGLE")
+        assert (await heard.next()).topic == "house/gate/set"
+        await away(link)
+        link.publish("house/end", "x")
+        assert (await heard.next()).topic == "house/end"
+        assert wire.connections == 2
+
+
 async def test_a_retained_state_arrives_though_its_confirmation_was_lost(broker: Mosquitto) -> None:
     async with (
         other(broker, "house/#") as (_, heard),
