@@ -158,6 +158,14 @@ async def test_a_handler_that_comes_late_hears_what_is_retained(broker: Mosquitt
         assert (await second.next()).retained
 
 
+def test_one_handler_of_two_filters_is_called_once() -> None:
+    heard = Heard()
+    link = Link(settings("mqtt://127.0.0.1"), "nowhere")
+    for topic in ("house/lamp", "house/+", "house/#"):
+        link.subscribe(topic, heard)
+    assert link._who_hears("house/lamp", ()) == [heard]
+
+
 async def test_nothing_is_heard_after_unsubscribing(broker: Mosquitto) -> None:
     gone, there = Heard(), Heard()
     async with Link(settings(broker.url), "gateway-1") as link, other(broker) as (client, _):
@@ -317,6 +325,21 @@ async def test_home_assistant_comes_back(broker: Mosquitto) -> None:
         await asyncio.wait_for(greeted.acquire(), WAIT)
         await settled(link)
         assert greeted.locked()
+
+
+async def test_home_assistant_that_was_there_before_is_greeted_once(broker: Mosquitto) -> None:
+    greeted: list[str] = []
+
+    async def greet() -> None:
+        greeted.append("hello")
+
+    async with other(broker) as (client, _):
+        await client.publish("homeassistant/status", "online", qos=1, retain=True)
+    async with Link(settings(broker.url), "gateway-1") as link:
+        link.greet(greet)
+        for _ in range(3):
+            await settled(link)
+    assert greeted == ["hello"]
 
 
 async def test_what_came_while_the_gateway_was_stopped_is_heard(broker: Mosquitto) -> None:
@@ -597,6 +620,28 @@ async def test_no_retained_message_is_lost_at_the_start(tmp_path: Path) -> None:
 
 
 # --- a flood --------------------------------------------------------------------------------------------------------
+
+
+async def test_after_a_flood_what_is_kept_is_asked_for_again(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.home.link.FLOOD", 20)
+    heard = Heard()
+    async with Link(settings(broker.url), "gateway-1") as link, other(broker) as (client, _):
+        await client.publish("house/lamp", "ON", qos=1, retain=True)
+        link.subscribe("house/#", heard)
+        assert (await heard.next()).retained
+        # Until it is told again; a second may end amid them.
+        flood = asyncio.create_task(_flood(client), name="flood")
+        await heard.until(lambda message: message.topic == "house/flood/200")
+        flood.cancel()
+        await asyncio.wait([flood])
+        assert (await heard.until(lambda message: message.retained))[-1].topic == "house/lamp"
+
+
+async def _flood(client: aiomqtt.Client) -> None:
+    for number in count():
+        await client.publish(f"house/flood/{number}", "x", qos=1)
 
 
 async def test_after_a_flood_the_last_state_of_each_is_known(tmp_path: Path) -> None:
