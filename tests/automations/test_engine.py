@@ -263,6 +263,20 @@ async def test_what_does_not_stay_so_begins_nothing(home: Home) -> None:
         assert not timers
 
 
+async def test_what_is_switched_off_does_not_run(home: Home) -> None:
+    off = button("enabled: false") + button("enabled: false", "c").replace(
+        "trigger: mqtt\n      topic: button", 'trigger: state\n      entity_id: light.a\n      to: "on"'
+    )
+    async with home.automations(off + button(identity="b")) as automations:
+        await ready(home)
+        home.told("light.a", "off")
+        home.told("light.a", "on")
+        await home.send("button", "one")
+        assert (await home.next())[1]["text"] == "one: Well then."
+        assert [one.automation.enabled for one in automations.standings()] == [False, False, True]
+    assert [turn.utterance for turn in home.asked] == ["one"]
+
+
 async def test_no_more_run_at_once_than_so_many(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MAX_RUNS", 1)
     home.held = asyncio.Event()

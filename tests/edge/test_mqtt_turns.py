@@ -178,6 +178,7 @@ MALFORMED: list[tuple[str, bytes, str | None]] = [
     (REQUEST, b'{"text": "hi", "language": "the king\'s"}', "language"),
     (REQUEST, b'{"text": "' + b"x" * 9000 + b'"}', "text"),
     (REQUEST, b"x" * (MAX_BYTES + 1), None),
+    (REQUEST, b'{"text": "hi"}' + b" " * MAX_BYTES, None),
     (REQUEST, b"[" * 5000, None),
     ("ai-gateway/remember", b"{}", "content"),
     ("ai-gateway/remember", b'{"content": "x", "tags": "y"}', "tags"),
@@ -227,6 +228,21 @@ async def test_the_same_request_twice_is_answered_once(house: House, speaker: Sp
     said = [(await speaker.hears(""))[1]["speech"].splitlines()[-1] for _ in range(3)]
     assert sorted(said) == [f"Who wrote {work}?" for work in ("Emma", "Faust", "Hamlet")]
     assert len(await house.logged()) == 6
+
+
+async def test_a_fact_that_the_broker_keeps_is_not_kept_anew(house: House, broker: Mosquitto, speaker: Speaker) -> None:
+    async with speaking(broker) as early:
+        await early.say("ai-gateway/remember", {"content": "The bins go out on Tuesday"}, retain=True)
+    await eventually(lambda: _knows(house, "The bins go out on Tuesday"))
+    await house.admin.execute("DELETE FROM knowledge")  # and then it was forgotten
+    heard: asyncio.Queue[bool] = asyncio.Queue()
+    link = house.gateway.application[keys.LINK]
+    assert link is not None
+    link.subscribe("ai-gateway/remember", lambda message: heard.put_nowait(message.retained))
+    assert await asyncio.wait_for(heard.get(), SECONDS)  # it comes again, as it does at each start
+    await speaker.say("ai-gateway/remember", {"content": "The key is under the mat"})
+    await eventually(lambda: _knows(house, "The key is under the mat"))
+    assert not await _knows(house, "The bins go out on Tuesday")
 
 
 async def test_what_is_asked_twice_is_answered_twice(house: House, speaker: Speaker) -> None:
