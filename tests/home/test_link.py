@@ -329,6 +329,7 @@ async def test_home_assistant_comes_back(broker: Mosquitto) -> None:
 
 async def test_home_assistant_that_was_there_before_is_greeted_once(broker: Mosquitto) -> None:
     greeted: list[str] = []
+    heard = Heard()
 
     async def greet() -> None:
         greeted.append("hello")
@@ -337,8 +338,10 @@ async def test_home_assistant_that_was_there_before_is_greeted_once(broker: Mosq
         await client.publish("homeassistant/status", "online", qos=1, retain=True)
     async with Link(settings(broker.url), "gateway-1") as link:
         link.greet(greet)
-        for _ in range(3):
-            await settled(link)
+        await settled(link)
+        link.subscribe("homeassistant/status", heard)  # so the broker tells it again
+        assert (await heard.next()).retained
+        await settled(link)
     assert greeted == ["hello"]
 
 
