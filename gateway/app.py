@@ -378,6 +378,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
         if link is not None:
             # Now that everyone listens: the broker begins with what it kept for us.
             await stack.enter_async_context(link)
+            stack.push_async_callback(edge.finish)
         yield Gateway(application, household_id, backends, tuple(notes))
 
 

@@ -138,6 +138,7 @@ class Wire:
         self.connections = 0
         self.refused = 0
         self._refusal: bytes | None = None
+        self._cut_before: int | None = None
         self.swallowed = asyncio.Event()
         """Something of the broker's did not reach the client."""
 
@@ -161,6 +162,10 @@ class Wire:
     def lose(self, *, to_broker: bool, to_client: bool) -> None:
         """Loses what goes to the one, to the other; the connections stay open."""
         self.lost_to_broker, self.lost_to_client = to_broker, to_client
+
+    def cut_before(self, packet: int) -> None:
+        """Ends every connection in place of the broker's next packet of that type (as numbered by MQTT)."""
+        self._cut_before = packet
 
     def refuse_5(self, answer: bytes) -> None:
         """Lets only MQTT 3.1.1 through; who begins with MQTT 5 gets `answer`, and that is all."""
@@ -190,18 +195,33 @@ class Wire:
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, upwards: bool) -> None:
         try:
-            while carried := await source.read(65536):
+            while carried := await (source.read(65536) if upwards else packet_of(source)):
+                if not upwards and carried[0] >> 4 == self._cut_before:
+                    self._cut_before = None
+                    self.cut()
+                    return
                 if self.lost_to_broker if upwards else self.lost_to_client:
                     if not upwards:
                         self.swallowed.set()
                     continue
                 target.write(carried)
                 await target.drain()
-        except OSError:
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._ends.discard(target)
             target.close()
+
+
+async def packet_of(source: asyncio.StreamReader) -> bytes:
+    """The next packet of an MQTT connection. Raises asyncio.IncompleteReadError at its end."""
+    packet = await source.readexactly(2)
+    length, place = packet[1] & 0x7F, 7
+    while packet[-1] & 0x80:
+        packet += await source.readexactly(1)
+        length |= (packet[-1] & 0x7F) << place
+        place += 7
+    return packet + await source.readexactly(length)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +26,7 @@ class Traces:
         self._kept: dict[str, deque[dict[str, Any]]] = {}
         self._changed: set[str] = set()
         self._something = asyncio.Event()
+        self._ending = False
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -38,9 +38,10 @@ class Traces:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            # Not cancelled: the thread that writes would go on, and might come after the one that writes the last.
+            self._ending = True
+            self._something.set()
+            await self._task
             self._task = None
         await self._write()
 
@@ -56,7 +57,7 @@ class Traces:
         self._something.set()
 
     async def _write_always(self) -> None:
-        while True:
+        while not self._ending:
             await self._something.wait()
             self._something.clear()
             await self._write()

@@ -18,7 +18,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Annotated, Any, Self, TypeVar
 
@@ -80,7 +80,7 @@ Given = TypeVar("Given", bound=_Spoken)
 
 
 class MqttEdge:
-    """Listens as long as its block runs; then lets turns in flight finish, for `server.shutdown_seconds` at most."""
+    """Listens as long as its block runs. Before the link ends, `finish` lets what was begun come to its end."""
 
     def __init__(
         self,
@@ -107,6 +107,7 @@ class MqttEdge:
         self._turns: set[asyncio.Task[None]] = set()
         self._waiting: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue(MAX_WAITING)
         self._keeping: asyncio.Task[None] | None = None
+        self._ending = False
         self._lately: OrderedDict[bytes, float] = OrderedDict()
 
     async def __aenter__(self) -> Self:
@@ -122,12 +123,20 @@ class MqttEdge:
         self._link.unsubscribe(REQUEST, self._asked)
         self._link.unsubscribe(REMEMBER, self._told)
         self._link.unsubscribe(FEEDBACK, self._rated)
-        if self._turns:
-            await asyncio.wait(self._turns, timeout=self._last_seconds)
         tasks = [*self._turns, *([self._keeping] if self._keeping is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Begins nothing more, and waits until all is answered and kept, for `server.shutdown_seconds` at most. To be
+        called while the link is up: what is answered after its end, nobody hears."""
+        self._ending = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._last_seconds):
+                await self._waiting.join()
+                if self._turns:
+                    await asyncio.wait(self._turns)
 
     # --- turns
 
@@ -142,6 +151,7 @@ class MqttEdge:
             if self._is_recent(name):
                 log.info("MQTT: the same request came twice, and is answered once")
                 return
+            self._check_that_it_goes_on()
             if len(self._turns) >= self._most_turns:
                 raise Unavailable(f"{self._most_turns} turns are being answered already; try again in a moment")
         except GatewayError as error:
@@ -216,6 +226,7 @@ class MqttEdge:
             return
         try:
             given = self._parsed(message, model)
+            self._check_that_it_goes_on()
             try:
                 self._waiting.put_nowait((message.topic, lambda: work(given)))
             except asyncio.QueueFull:
@@ -234,6 +245,8 @@ class MqttEdge:
                 # The boundary: what cannot be kept for a reason that has no name must not end the keeping of others.
                 log.exception("a message on %s failed", topic)
                 self._refuse(topic, GatewayError("something went wrong; the log has it"))
+            finally:
+                self._waiting.task_done()
 
     # --- every message
 
@@ -243,6 +256,10 @@ class MqttEdge:
         if message.retained:
             log.info("MQTT: a retained message on %s is not heeded: publish it without the retain flag", message.topic)
         return message.retained
+
+    def _check_that_it_goes_on(self) -> None:
+        if self._ending:
+            raise Unavailable("the gateway is being stopped; try again in a moment")
 
     def _parsed(self, message: Message, model: type[Given]) -> Given:
         if len(message.payload) > MAX_BYTES:

@@ -68,19 +68,24 @@ class ActionLog:
             await rows.log_actions(connection, [_row(record) for record in batch], scope.member_id)
 
     async def _run(self) -> None:
+        away = False
         while True:
             await self._more.wait()
             self._more.clear()
             try:
                 await self.write()
             except GatewayError as error:
-                log.warning("what was done at home waits to be noted: %s", error.message)
+                if not away:
+                    log.warning("what was done at home waits to be noted: %s", error.message)
+                away = True
                 self._more.set()
                 await asyncio.sleep(PAUSE_SECONDS)
             except Exception:
                 # A task's boundary: what is wrong with one record must not end all later ones.
                 log.exception("what was done at home could not be noted")
                 self._waiting.clear()
+            else:
+                away = False
 
 
 def _row(record: ActionRecord) -> rows.Action:

@@ -135,14 +135,21 @@ class Merging:
 
     def _condition(self, thing_id: str) -> Condition:
         """How it stands: as the first says that knows a state, with what the others know beside it."""
-        told = [condition for _, condition in self._tell_of(thing_id)]
-        if len(told) < 2:
+        those = self._tell_of(thing_id)
+        told = [condition for thing, condition in those if thing.origin != "kept"]
+        if all(one.state == UNKNOWN for one in told):
+            told = [condition for _, condition in those]  # how it stood before the start, until it is told anew
+        if len(those) < 2:
             return told[0] if told else Condition()
         first = next((one for one in told if one.state != UNKNOWN), told[0])
         attributes = {key: value for one in (*reversed(told), first) for key, value in one.attributes.items()}
         available = next((one.available for one in told if one.available is not None), None)
         seen = max((one.seen for one in told if one.seen is not None), default=None)
-        return replace(first, attributes=attributes, available=available, seen=seen)
+        # A source that is told a state for the first time takes it for new; the one before the start may have been so.
+        before, changed = self._registry.condition(thing_id), first.changed
+        if before.state == first.state and before.changed is not None and changed is not None:
+            changed = min(before.changed, changed)
+        return replace(first, attributes=attributes, available=available, changed=changed, seen=seen)
 
 
 class Learning:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from gateway.automations import engine
 from gateway.automations.engine import Automations, Standing
+from gateway.automations.reading import read
+from gateway.automations.run import Trace
+from gateway.automations.traces import Traces
 from gateway.errors import ModelUnavailable
+from gateway.home.link import Message
 from gateway.home.things import Thing
 from tests.automations.household import Home, ready
 from tests.mosquitto_server import Mosquitto
 
+AT = datetime(2026, 3, 2, 7, 30, tzinfo=UTC)
 BUTTON = """
 - id: {id}
   {more}
@@ -233,6 +244,76 @@ async def test_states_and_what_is_no_change(home: Home) -> None:
         assert len(automations.traces("a")) == 3
 
 
+async def test_what_does_not_stay_so_begins_nothing(home: Home) -> None:
+    text = acting("publish: {topic: out, payload: x}").replace(
+        "{trigger: mqtt, topic: button}", '{trigger: state, entity_id: light.a, to: "on", for: "01:00:00"}'
+    )
+    async with home.automations(text) as automations:
+        timers = automations._lives["a"].timers
+        home.told("light.a", "off")
+        home.told("light.a", "on")
+        (timer,) = timers.values()
+        home.told("light.a", "on", brightness=3)
+        assert list(timers.values()) == [timer]  # it is on, as it was
+        home.told("light.a", "off")
+        assert timer.cancelled()
+        assert not timers
+        home.told("light.a", "on")
+        (timer,) = timers.values()
+        home.registry.drop("light.a")
+        assert timer.cancelled()
+        assert not timers
+
+
+async def test_what_is_switched_off_does_not_run(home: Home) -> None:
+    off = button("enabled: false") + button("enabled: false", "c").replace(
+        "trigger: mqtt\n      topic: button", 'trigger: state\n      entity_id: light.a\n      to: "on"'
+    )
+    async with home.automations(off + button(identity="b")) as automations:
+        await ready(home)
+        home.told("light.a", "off")
+        home.told("light.a", "on")
+        await home.send("button", "one")
+        assert (await home.next())[1]["text"] == "one: Well then."
+        assert [one.automation.enabled for one in automations.standings()] == [False, False, True]
+    assert [turn.utterance for turn in home.asked] == ["one"]
+
+
+async def test_no_more_run_at_once_than_so_many(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_RUNS", 1)
+    home.held = asyncio.Event()
+    async with home.automations(button() + button(identity="b")) as automations:
+        await ready(home)
+        await home.send("button", "one")
+        await home.began.get()
+        await home.through()
+        skipped = standing(automations, "b").skipped
+        assert skipped is not None
+        assert skipped[1] == "over 1 runs at once"
+        home.held.set()
+        assert await outcome(automations) == ["done"]
+
+
+async def test_a_kept_word_to_reload_is_not_heeded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be at each connection."""
+    monkeypatch.setattr(engine, "WATCH_SECONDS", 3600.0)
+    reads: list[Path] = []
+    monkeypatch.setattr(engine, "read", lambda path: reads.append(path) or read(path))
+    await home.send("ai-gateway/automations/reload", "now", retain=True)
+    heard: list[Message] = []
+    async with home.automations(button()):
+        home.link.subscribe("ai-gateway/automations/reload", heard.append)
+        await ready(home)
+        assert any(message.retained for message in heard)
+        await home.send("button", "one")
+        assert (await home.next())[1]["text"] == "one: Well then."
+        assert len(reads) == 1
+        await home.send("ai-gateway/automations/reload", "")
+        async with asyncio.timeout(20):
+            while len(reads) < 2:
+                await asyncio.sleep(0)
+
+
 async def test_a_mistake_leaves_the_set_that_runs(home: Home) -> None:
     async with home.automations(button()) as automations:
         await ready(home)
@@ -264,6 +345,9 @@ async def test_a_changed_file_is_taken_up_and_what_is_as_before_goes_on(home: Ho
         async with asyncio.timeout(20):
             while len(automations.standings()) == 2:
                 await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while any(task.get_name() == "automation:b" for task in asyncio.all_tasks()):
+                await asyncio.sleep(0)
         home.held.set()
         assert (await home.next())[1]["text"] == "one: Well then."
         assert await outcome(automations) == ["done"]
@@ -308,3 +392,26 @@ async def test_the_end_ends_every_run(home: Home, broker: Mosquitto) -> None:
         await broker.stop()
     assert await outcome(automations) == ["cancelled"]
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("automation")]
+
+
+async def test_the_last_runs_are_kept_though_others_are_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is slow, and the end comes while it writes what was before."""
+    began, later, save = asyncio.Event(), threading.Event(), Traces._save
+    loop = asyncio.get_running_loop()
+
+    def slow(self: Traces, changed: dict[str, list[dict[str, Any]]]) -> None:
+        if len(changed["a"]) == 1:
+            loop.call_soon_threadsafe(began.set)
+            later.wait(0.3)  # for who would overtake it; nobody should
+        save(self, changed)
+        later.set()
+
+    monkeypatch.setattr(Traces, "_save", slow)
+    async with Traces(tmp_path) as traces:
+        traces.add("a", Trace("1", AT, {"payload": "one"}))
+        await began.wait()
+        traces.add("a", Trace("2", AT, {"payload": "two"}))
+    async with Traces(tmp_path) as traces:
+        assert [run["trigger"]["payload"] for run in traces.of("a")] == ["two", "one"]

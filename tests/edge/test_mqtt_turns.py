@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiomqtt
@@ -15,12 +15,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import SecretStr
 
+from gateway.app import open_gateway
 from gateway.config import MqttSettings, Settings
 from gateway.edge import keys
-from gateway.edge.mqtt import MAX_BYTES
+from gateway.edge.mqtt import MAX_BYTES, MqttEdge
+from gateway.home.link import Link
 from tests.house import House
 from tests.mosquitto_server import Mosquitto
-from tests.scripted_model import Answer
+from tests.scripted_model import Answer, ScriptedModel
 
 REQUEST, RESPONSE = "ai-gateway/turn/request", "ai-gateway/turn/response"
 ERROR = "ai-gateway/error"
@@ -90,9 +92,8 @@ async def speaking(broker: Mosquitto) -> AsyncIterator[Speaker]:
             await asyncio.gather(listening, return_exceptions=True)
 
 
-async def until_heard(house: House, broker: Mosquitto) -> None:
+async def until_heard(link: Link | None, broker: Mosquitto) -> None:
     """Returns when the gateway hears what is published."""
-    link = house.gateway.application[keys.LINK]
     assert link is not None
     heard = asyncio.Event()
     link.subscribe("tests/ready", lambda message: heard.set())
@@ -105,7 +106,7 @@ async def until_heard(house: House, broker: Mosquitto) -> None:
 
 @pytest.fixture
 async def speaker(house: House, broker: Mosquitto) -> AsyncIterator[Speaker]:
-    await until_heard(house, broker)
+    await until_heard(house.gateway.application[keys.LINK], broker)
     async with speaking(broker) as speaker:
         yield speaker
 
@@ -177,6 +178,7 @@ MALFORMED: list[tuple[str, bytes, str | None]] = [
     (REQUEST, b'{"text": "hi", "language": "the king\'s"}', "language"),
     (REQUEST, b'{"text": "' + b"x" * 9000 + b'"}', "text"),
     (REQUEST, b"x" * (MAX_BYTES + 1), None),
+    (REQUEST, b'{"text": "hi"}' + b" " * MAX_BYTES, None),
     (REQUEST, b"[" * 5000, None),
     ("ai-gateway/remember", b"{}", "content"),
     ("ai-gateway/remember", b'{"content": "x", "tags": "y"}', "tags"),
@@ -228,6 +230,59 @@ async def test_the_same_request_twice_is_answered_once(house: House, speaker: Sp
     assert len(await house.logged()) == 6
 
 
+async def test_a_fact_that_the_broker_keeps_is_not_kept_anew(house: House, broker: Mosquitto, speaker: Speaker) -> None:
+    async with speaking(broker) as early:
+        await early.say("ai-gateway/remember", {"content": "The bins go out on Tuesday"}, retain=True)
+    await eventually(lambda: _knows(house, "The bins go out on Tuesday"))
+    await house.admin.execute("DELETE FROM knowledge")  # and then it was forgotten
+    heard: asyncio.Queue[bool] = asyncio.Queue()
+    link = house.gateway.application[keys.LINK]
+    assert link is not None
+    link.subscribe("ai-gateway/remember", lambda message: heard.put_nowait(message.retained))
+    assert await asyncio.wait_for(heard.get(), SECONDS)  # it comes again, as it does at each start
+    await speaker.say("ai-gateway/remember", {"content": "The key is under the mat"})
+    await eventually(lambda: _knows(house, "The key is under the mat"))
+    assert not await _knows(house, "The bins go out on Tuesday")
+
+
+async def test_what_is_asked_twice_is_answered_twice(house: House, speaker: Speaker) -> None:
+    for _ in range(2):
+        assert (await speaker.asks("Who wrote Hamlet?"))["speech"].endswith("Who wrote Hamlet?")
+    assert len(await house.logged()) == 4
+
+
+async def test_a_turn_in_flight_is_answered_before_the_end(
+    settings: Settings, model: ScriptedModel, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, ending, finish = asyncio.Event(), asyncio.Event(), MqttEdge.finish
+
+    async def finishing(edge: MqttEdge) -> None:
+        ending.set()
+        await finish(edge)
+
+    monkeypatch.setattr(MqttEdge, "finish", finishing)
+    model.script(Answer(gate, "At last."))
+    settings = settings.model_copy(
+        update={"server": settings.server.model_copy(update={"shutdown_seconds": float(SECONDS)})}
+    )
+    async with speaking(broker) as speaker, AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(open_gateway(settings, lambda words: None))
+        await until_heard(gateway.application[keys.LINK], broker)
+        await speaker.say(REQUEST, {"text": "Who wrote Hamlet?", "id": "last"})
+        await model.arrived(1)
+        closing = asyncio.create_task(stack.aclose())
+        await ending.wait()
+        # Nothing new is begun.
+        await speaker.say(REQUEST, {"text": "Who wrote Faust?", "id": "late"})
+        assert (await speaker.hears(ERROR))[1]["error"].startswith("the gateway is being stopped")
+        assert (await speaker.hears(f"{RESPONSE}/late"))[1]["error"]["code"] == "unavailable"
+        await speaker.say("ai-gateway/remember", {"content": "The bins go out on Tuesday"})
+        assert (await speaker.hears(ERROR))[1]["topic"] == "ai-gateway/remember"
+        gate.set()
+        assert (await speaker.hears(f"{RESPONSE}/last"))[1]["speech"] == "At last."
+        await closing
+
+
 async def test_a_request_that_the_broker_keeps_is_not_asked(house: House, broker: Mosquitto, speaker: Speaker) -> None:
     await speaker.say(REQUEST, {"text": "Who wrote Hamlet?", "id": "kept"}, retain=True)
     await speaker.hears(f"{RESPONSE}/kept")  # who listens hears it as any other
@@ -238,7 +293,7 @@ async def test_a_request_that_the_broker_keeps_is_not_asked(house: House, broker
     await broker.start()
     link.subscribe(REQUEST, lambda message: heard.put_nowait(message.retained))
     assert await asyncio.wait_for(heard.get(), SECONDS)  # it came again, as it does at each start
-    await until_heard(house, broker)
+    await until_heard(link, broker)
     async with speaking(broker) as later:
         assert (await later.asks("Who wrote Faust?"))["error"] is None
     assert [row["content"] for row in await house.logged() if row["role"] == "user"] == [

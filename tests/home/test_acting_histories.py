@@ -71,7 +71,9 @@ async def check(lived: Lived, outcome: Outcome, since: int) -> Counter[str]:
         if result.verdict == "already":
             earlier = [truth for thing_id, truth in lived.house.stood[:since] if thing_id == result.thing_id]
             assert any(stands(order, truth) for truth in [*earlier[-1:], *stood]), (order, result, stood)
-        if result.verdict in {"done", "no_answer", "failed"}:
+        # One that was heard to leave while it was waited for had been sent its order.
+        left = result.verdict == "unavailable" and result.before.available is not False
+        if left or result.verdict in {"done", "no_answer", "failed"}:
             sent[result.thing_id] += 1
     return sent
 

@@ -7,8 +7,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiomqtt
@@ -154,6 +154,30 @@ def test_of_one_thing_the_first_tells_and_the_others_add(sources: list[Registry]
     assert (merged.things["light.a"].origin, merged.condition("light.a").state) == ("statestream", "on")
     last.drop("light.a")
     assert not merged.things
+
+
+def test_what_was_known_before_gives_way_to_what_is_told(sources: list[Registry], merged: Registry) -> None:
+    first, second, kept = sources
+    old, stood = (
+        Thing("light.a", "Old name", "kept", ("older name",), "Attic"),
+        Condition().told(AT, state="on", effect="x"),
+    )
+    kept.put(old, replace(stood, available=True))
+    assert (merged.things["light.a"], merged.condition("light.a").state) == (old, "on")
+    first.put(Thing("light.a", "Lamp", "discovery"))
+    # It is called as it is told now, and stands as it stood until it says more.
+    assert (merged.things["light.a"].names, merged.things["light.a"].area) == (("Lamp",), "Attic")
+    assert merged.condition("light.a").state == "on"
+    later = AT + timedelta(hours=1)
+    first.saw("light.a", Condition().told(later, state="on"))
+    now = merged.condition("light.a")
+    assert (now.changed, now.seen, now.attributes, now.available) == (AT, later, {}, None)
+    # Whether it is there, whoever knows may say.
+    second.put(Thing("light.a", "Home Assistant's", "statestream"))
+    second.saw("light.a", Condition(available=False))
+    assert merged.condition("light.a").available is False
+    first.saw("light.a", Condition().told(later, state="off"))
+    assert (merged.condition("light.a").state, merged.condition("light.a").changed) == ("off", later)
 
 
 @pytest.mark.parametrize("discovered_first", [True, False])

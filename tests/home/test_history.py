@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -18,6 +20,7 @@ from gateway.home.registry import Registry
 from gateway.home.things import Thing
 from gateway.memory.measurements import Measurements
 from gateway.shapes import Scope
+from gateway.store import measurements
 from gateway.store.pool import Database
 from tests.mosquitto_server import Mosquitto
 
@@ -114,7 +117,58 @@ async def test_it_waits_bounded_while_postgresql_is_away(
         with pytest.raises(StoreUnavailable):
             await home.history.write()
     await home.history.write()
-    assert [state for _, state, _ in await kept(admin)] == ["on", "off", "on"]
+    assert [(state, at) for _, state, at in await kept(admin)] == [("on", 3), ("off", 4), ("on", 5)]
+
+
+async def test_what_comes_while_it_is_written_is_not_lost(
+    admin: asyncpg.Connection, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MOST_WAITING", 3)
+    home = Home(database, scope)
+    keep = measurements.keep
+    more = [("on", 1.0), ("off", 1.0)]
+
+    async def slow(*given: Any) -> Any:
+        while more:
+            home.tell("switch.plug", *more.pop(0))  # the two oldest, which are being written, make room for these
+        return await keep(*given)
+
+    monkeypatch.setattr(measurements, "keep", slow)
+    with home.registry.watching(home.history.heard):
+        for state in ("off", "on", "off"):
+            home.tell("switch.plug", state, 1)
+        await home.history.write()
+    assert [(state, at) for _, state, at in await kept(admin)] == [
+        (state, number + 1) for number, state in enumerate(("off", "on", "off", "on", "off"))
+    ]
+
+
+async def test_what_is_told_again_after_a_restart_is_no_event(
+    admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    home = Home(database, scope)
+    with home.registry.watching(home.history.heard):
+        home.tell("switch.plug", "on", 1)
+        await home.history.write()
+    again = Home(database, scope)
+    thing, stood = home.registry.things["switch.plug"], home.registry.condition("switch.plug")
+    with again.registry.watching(again.history.heard):
+        again.registry.put(thing, stood)  # as it was kept
+        again.registry.saw("switch.plug", replace(stood, seen=AT + timedelta(hours=1), changed=AT + timedelta(hours=1)))
+        await again.history.write()
+    assert await kept(admin) == [("switch.plug", "on", 1)]
+
+
+async def test_a_number_that_came_back_soon_is_as_if_it_had_stayed(
+    admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    home = Home(database, scope)
+    with home.registry.watching(home.history.heard):
+        for state in ("20", "21", "20"):
+            home.tell("sensor.warm", state, 1)
+        home.at += timedelta(minutes=2)
+        await home.history.write()
+    assert await kept(admin) == [("sensor.warm", "20", 1)]
 
 
 async def test_when_did_the_washing_machine_finish(broker: Mosquitto, database: Database, scope: Scope) -> None:

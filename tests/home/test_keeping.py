@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import pytest
 from pydantic import SecretStr
 
 from gateway.config import HomeSettings, MqttSettings
+from gateway.errors import StoreUnavailable
 from gateway.home.keeping import Keeping
 from gateway.home.learning import Learning
 from gateway.home.link import Link
 from gateway.home.registry import Registry
+from gateway.home.things import Thing
 from gateway.shapes import Scope
 from gateway.store.pool import Database
 from tests.mosquitto_server import Mosquitto
@@ -67,8 +71,56 @@ async def test_it_is_known_again_with_its_age(
                 20,
             )
             assert told is not None
+            assert told.changed == was.changed  # it is told anew, and is what it was
+            # What was known of it before does not shine through what is told now.
+            ha.publish(f"{LAMP}/brightness", "null", retain=True)
+            ha.publish(f"{LAMP}/state", "off", retain=True)
+            told = await registry.until("light.desk", lambda now: now.state == "off", 20)
+            assert told is not None
+            assert told.changed is not None
+            assert was.changed is not None
+            assert told.changed > was.changed
+            assert told.attributes == {}
             gone = asyncio.Event()
             with registry.watching(lambda change: gone.set() if change.thing is None else None):
                 ha.publish(f"{LAMP}/state", "", retain=True)
                 await asyncio.wait_for(gone.wait(), 20)
         assert await admin.fetch("SELECT * FROM entities") == []
+
+
+async def test_what_could_not_be_written_is_written_later(
+    admin: asyncpg.Connection, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry()
+    async with Keeping(registry, database, scope, now) as keeping:
+        registry.put(Thing("light.desk", "Desk", "discovery"))
+        registry.put(Thing("light.attic", "Attic", "kept"))
+        with monkeypatch.context() as away:
+
+            def gone(_: Scope) -> None:
+                raise StoreUnavailable("PostgreSQL is away")
+
+            away.setattr(database, "scoped", gone)
+            with pytest.raises(StoreUnavailable):
+                await keeping.write()
+        await keeping.write()
+        # What was only known from before is as it was kept, and keeps its age.
+        assert await admin.fetchval("SELECT array_agg(entity_id) FROM entities") == ["light.desk"]
+        registry.saw("light.desk", replace(registry.condition("light.desk"), available=False))
+        await keeping.write()
+        assert await admin.fetchval("SELECT available FROM entities") is False
+
+
+async def test_what_nothing_tells_of_for_a_month_is_forgotten(
+    admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    registry = Registry()
+    async with Keeping(registry, database, scope, now) as keeping:
+        registry.put(Thing("light.desk", "Desk", "discovery"))
+        await keeping.write()
+        for days, known in ((20, {"light.desk"}), (31, set())):
+            later = now() + timedelta(days=days)
+            kept = Registry()
+            await Keeping(Registry(), database, scope, lambda later=later: later).load(kept)
+            assert set(kept.things) == known
+    assert await admin.fetchval("SELECT count(*) FROM entities") == 0

@@ -183,6 +183,14 @@ async def test_a_handler_that_comes_late_hears_what_is_retained(broker: Mosquitt
         assert (await second.next()).retained
 
 
+def test_one_handler_of_two_filters_is_called_once() -> None:
+    heard = Heard()
+    link = Link(settings("mqtt://127.0.0.1"), "nowhere")
+    for topic in ("house/lamp", "house/+", "house/#"):
+        link.subscribe(topic, heard)
+    assert link._who_hears("house/lamp", ()) == [heard]
+
+
 async def test_nothing_is_heard_after_unsubscribing(broker: Mosquitto) -> None:
     gone, there = Heard(), Heard()
     async with Link(settings(broker.url), "gateway-1") as link, other(broker) as (client, _):
@@ -344,6 +352,24 @@ async def test_home_assistant_comes_back(broker: Mosquitto) -> None:
         assert greeted.locked()
 
 
+async def test_home_assistant_that_was_there_before_is_greeted_once(broker: Mosquitto) -> None:
+    greeted: list[str] = []
+    heard = Heard()
+
+    async def greet() -> None:
+        greeted.append("hello")
+
+    async with other(broker) as (client, _):
+        await client.publish("homeassistant/status", "online", qos=1, retain=True)
+    async with Link(settings(broker.url), "gateway-1") as link:
+        link.greet(greet)
+        await settled(link)
+        link.subscribe("homeassistant/status", heard)  # so the broker tells it again
+        assert (await heard.next()).retained
+        await settled(link)
+    assert greeted == ["hello"]
+
+
 async def test_what_came_while_the_gateway_was_stopped_is_heard(broker: Mosquitto) -> None:
     async with Link(settings(broker.url), "gateway-1") as link:
         link.subscribe("house/+/bell", Heard())
@@ -422,6 +448,50 @@ async def test_nothing_is_published_twice_by_a_break(broker: Mosquitto, lost: st
         link.publish("house/end", "x")
         came = await heard.until(lambda message: message.topic == "house/end")
     assert [message.topic for message in came] == [*(f"house/{number}" for number in range(40)), "house/end"]
+
+
+@asynccontextmanager
+async def breaking(broker: Mosquitto, version: int) -> AsyncIterator[tuple[Wire, Link, Heard]]:
+    """A link over a wire that can be cut, with nothing on its way; and who hears all of the house."""
+    async with other(broker, "house/#") as (_, heard), Wire(broker) as wire:
+        if version == 3:
+            wire.refuse_5(b"")
+        async with Link(settings(wire.url), "gateway-1") as link:
+            await settled(link)
+            async with asyncio.timeout(WAIT):
+                while link._connection is None or link._connection.unconfirmed or link._waiting:
+                    await asyncio.sleep(0)
+            yield wire, link, heard
+
+
+@pytest.mark.parametrize("version", [5, 3])
+@pytest.mark.parametrize("packet", [PacketTypes.PUBREC, PacketTypes.PUBCOMP])
+async def test_what_the_broker_has_and_did_not_confirm_is_heard_once(
+    broker: Mosquitto, version: int, packet: int
+) -> None:
+    """The connection ends once the message is with the broker, and in place of its first or second confirmation."""
+    async with breaking(broker, version) as (wire, link, heard):
+        wire.cut_before(packet)
+        for number in range(3):
+            link.publish(f"house/{number}", "x")
+        await away(link)
+        link.publish("house/end", "x")
+        came = await heard.until(lambda message: message.topic == "house/end")
+        assert [message.topic for message in came] == ["house/0", "house/1", "house/2", "house/end"]
+        assert wire.connections == 2
+
+
+@pytest.mark.parametrize("version", [5, 3])
+async def test_a_command_whose_confirmation_is_lost_is_not_sent_again(broker: Mosquitto, version: int) -> None:
+    async with breaking(broker, version) as (wire, link, heard):
+        wire.cut_before(PacketTypes.PUBACK)
+        with pytest.raises(Unavailable):
+            await link.send("house/gate/set", "TOGGLE")
+        assert (await heard.next()).topic == "house/gate/set"
+        await away(link)
+        link.publish("house/end", "x")
+        assert (await heard.next()).topic == "house/end"
+        assert wire.connections == 2
 
 
 async def test_a_retained_state_arrives_though_its_confirmation_was_lost(broker: Mosquitto) -> None:
@@ -578,6 +648,28 @@ async def test_no_retained_message_is_lost_at_the_start(tmp_path: Path) -> None:
 
 
 # --- a flood --------------------------------------------------------------------------------------------------------
+
+
+async def test_after_a_flood_what_is_kept_is_asked_for_again(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.home.link.FLOOD", 20)
+    heard = Heard()
+    async with Link(settings(broker.url), "gateway-1") as link, other(broker) as (client, _):
+        await client.publish("house/lamp", "ON", qos=1, retain=True)
+        link.subscribe("house/#", heard)
+        assert (await heard.next()).retained
+        # Until it is told again; a second may end amid them.
+        flood = asyncio.create_task(_flood(client), name="flood")
+        await heard.until(lambda message: message.topic == "house/flood/200")
+        flood.cancel()
+        await asyncio.wait([flood])
+        assert (await heard.until(lambda message: message.retained))[-1].topic == "house/lamp"
+
+
+async def _flood(client: aiomqtt.Client) -> None:
+    for number in count():
+        await client.publish(f"house/flood/{number}", "x", qos=1)
 
 
 async def test_after_a_flood_the_last_state_of_each_is_known(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
@@ -14,7 +15,13 @@ from pydantic import SecretStr
 
 from gateway.config import HomeSettings, MqttSettings, Settings
 from gateway.edge import keys
-from gateway.home.presence import OUR_ENTITIES, description
+from gateway.errors import StoreUnavailable
+from gateway.home.link import Link
+from gateway.home.presence import OUR_ENTITIES, Presence, Seen, description
+from gateway.home.refusals import Refusals
+from gateway.metrics import Metrics
+from gateway.shapes import Scope, Turn
+from gateway.switches import Switches
 from tests.house import House
 from tests.mosquitto_server import Mosquitto
 from tests.scripted_model import Answer
@@ -88,6 +95,14 @@ async def watching(broker: Mosquitto) -> AsyncIterator[Watcher]:
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+
+@pytest.fixture
+async def kept(broker: Mosquitto) -> None:
+    """What a broker may have kept from before the gateway's start."""
+    async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+        await client.publish("ai-gateway/cache/set", "OFF", qos=1, retain=True)
+        await client.publish("ai-gateway/last", '{"question": "Where is the key?"}', qos=1, retain=True)
 
 
 @pytest.fixture
@@ -206,6 +221,63 @@ async def test_the_buttons_clear_the_cache_and_load_the_model(house: House, watc
     async with asyncio.timeout(SECONDS):
         while (await house.say(QUESTION))["cache"] != "miss":
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("show_words", [True])
+async def test_work_on_data_shows_no_words(house: House, watcher: Watcher) -> None:
+    turn = Turn(Scope(house.gateway.household_id), "Summarise: the safe's number is 99", "automation", task=True)
+    _ = [piece async for piece in house.gateway.application[keys.PIPELINE].run(turn)]
+    await watcher.until(lambda: len(watcher.events) == 1)
+    assert "safe" not in json.dumps(watcher.events) + str(watcher.last)
+
+
+async def test_a_button_pressed_twice_does_it_once_at_a_time(broker: Mosquitto, tmp_path: Path) -> None:
+    pressed, held = asyncio.Semaphore(0), asyncio.Event()
+    times: list[str] = []
+
+    async def press() -> None:
+        times.append("pressed")
+        pressed.release()
+        await held.wait()
+
+    async def figures() -> Seen:
+        raise StoreUnavailable("nothing is known")
+
+    metrics = Metrics()
+    async with Link(MqttSettings(url=SecretStr(broker.url)), "gateway-1", metrics) as link:
+        presence = Presence(
+            link=link,
+            refusals=Refusals(link, metrics),
+            switches=Switches(tmp_path / "switches.json"),
+            figures=figures,
+            clear_cache=press,
+            warm_model=press,
+            household_uid="7f",
+            show_words=False,
+        )
+        async with presence, watching(broker) as watcher:
+            await watcher.until(lambda: {"ai-gateway/learning", "ai-gateway/status"} <= watcher.last.keys())
+            for payload in ("PRESS", "PRESS", "nonsense"):
+                await watcher.presses("ai-gateway/cache/clear", payload)
+            await watcher.until(lambda: "ai-gateway/error" in watcher.last)  # so both were heard
+            await asyncio.wait_for(pressed.acquire(), SECONDS)
+            assert times == ["pressed"]
+            held.set()
+            async with asyncio.timeout(SECONDS):
+                while len(times) < 2:
+                    await watcher.presses("ai-gateway/cache/clear", "PRESS")
+
+
+async def test_what_the_broker_kept_is_not_done_at_the_start(
+    kept: None, house: House, watcher: Watcher, broker: Mosquitto
+) -> None:
+    await watcher.presses("ai-gateway/learning/set", "OFF")
+    await watcher.until(lambda: watcher.last["ai-gateway/learning"] == b"OFF")
+    assert house.gateway.application[keys.SWITCHES].off == ("learning",)  # and not the cache
+    # Words that were shown by a gateway that was allowed to are taken back.
+    async with watching(broker) as later:
+        await later.knows_it()
+        assert "ai-gateway/last" not in later.last
 
 
 @pytest.mark.parametrize(
