@@ -34,13 +34,13 @@ from gateway.errors import StartError, StoreUnavailable
 from gateway.home.acting import Actor
 from gateway.home.action_log import ActionLog
 from gateway.home.history import History
-from gateway.home.intents import GATED, Commands
 from gateway.home.keeping import Keeping
 from gateway.home.learning import Learning
 from gateway.home.link import Link, client_id
 from gateway.home.presence import Presence
 from gateway.home.refusals import Refusals
 from gateway.home.registry import Registry
+from gateway.home.speech.intents import GATED, Commands
 from gateway.llm.backends import Backends, Progress, choose
 from gateway.llm.fleet import Fleet
 from gateway.memory.backgrounds import Backgrounds

@@ -18,7 +18,7 @@ from gateway.edge.api import Input, Name, Output, Text
 from gateway.edge.keys import PIPELINE, SCOPE
 from gateway.edge.queueing import QueueStatus, to_json
 from gateway.edge.wire import cache_control
-from gateway.home.intents import ASKING
+from gateway.home.speech.intents import ASKING
 from gateway.shapes import Delta, Reply, Turn
 
 EVENTS = "text/event-stream"

@@ -1,1 +1,1 @@
-"""The home: commands understood without the model, against what the client says is there."""
+"""The home: the link to its broker, what stands there, what is said about it, and what is done there."""

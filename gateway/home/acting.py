@@ -16,10 +16,10 @@ import orjson
 from gateway.config import HomeSettings
 from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
 from gateway.home.colors import rgb_of
-from gateway.home.intents import DOMAINS, GATED
 from gateway.home.link import Link
 from gateway.home.orders import Progress, already, assumed, back, changed, moving, progress, settle, unseen
 from gateway.home.registry import Change, Registry
+from gateway.home.speech.intents import DOMAINS, GATED
 from gateway.home.things import ACTIONS, CannotDo, Condition, Order, Publication, Thing
 from gateway.home.tools import bare, listed
 from gateway.shapes import Scope

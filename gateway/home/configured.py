@@ -24,12 +24,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import SettingsError
-from gateway.home.abbreviations import KEYS
-from gateway.home.discovery import based, described, thing_of
-from gateway.home.drivers import BadDescription
-from gateway.home.following import Following
 from gateway.home.link import Link
-from gateway.home.platforms import COMPONENTS
+from gateway.home.platforms.abbreviations import KEYS
+from gateway.home.platforms.components import COMPONENTS
+from gateway.home.platforms.discovery import based, described, thing_of
+from gateway.home.platforms.drivers import BadDescription
+from gateway.home.platforms.following import Following
 from gateway.home.registry import Registry
 from gateway.home.things import Thing
 

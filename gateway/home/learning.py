@@ -20,15 +20,15 @@ from typing import Self
 
 from gateway.config import HomeSettings
 from gateway.errors import GatewayError, SettingsError
-from gateway.home import given_ids
 from gateway.home.configured import Configured, Overrides, load
-from gateway.home.discovery import Discovery
 from gateway.home.keeping import Keeping
 from gateway.home.link import Link
+from gateway.home.platforms import given_ids
+from gateway.home.platforms.discovery import Discovery
+from gateway.home.platforms.statestream import Statestream
+from gateway.home.platforms.zigbee2mqtt import Zigbee2Mqtt
 from gateway.home.registry import Change, Registry
-from gateway.home.statestream import Statestream
 from gateway.home.things import UNKNOWN, Condition, Thing
-from gateway.home.zigbee2mqtt import Zigbee2Mqtt
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 import yaml
 
-from gateway.home.intents import DATE_TIME, LIVE_CONTEXT
 from gateway.home.registry import Registry
+from gateway.home.speech.intents import DATE_TIME, LIVE_CONTEXT
 from gateway.home.things import Condition, Thing
 
 MOST_TOLD = 100  # things in one live context: a small model reads no more

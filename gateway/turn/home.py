@@ -20,12 +20,13 @@ import orjson
 
 from gateway.cache import law
 from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
-from gateway.home import answers, tools
+from gateway.home import tools
 from gateway.home.acting import Actor, Ambiguous, Asker, Outcome, Wanted
-from gateway.home.intents import CLOCK, LIVE_CONTEXT, Commands, Understood
 from gateway.home.registry import Registry
+from gateway.home.speech import answers
+from gateway.home.speech.intents import CLOCK, LIVE_CONTEXT, Commands, Understood
+from gateway.home.speech.wishes import asks_to_act, asks_to_undo
 from gateway.home.things import UNKNOWN, CannotDo, Condition, Thing
-from gateway.home.wishes import asks_to_act, asks_to_undo
 from gateway.shapes import CacheControl, ChatRequest, Delta, Entity, Finish, Message, Source, ToolCall, Turn, Usage
 from gateway.turn.act import Act, Consents
 from gateway.turn.answer import Answer

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.errors import BadRequest, JournalFull, StoreUnavailable
-from gateway.home import answers
-from gateway.home.intents import Commands, Understood
-from gateway.home.wishes import asks_to_act
+from gateway.home.speech import answers
+from gateway.home.speech.intents import Commands, Understood
+from gateway.home.speech.wishes import asks_to_act
 from gateway.memory import commands
 from gateway.memory.aliases import aliases_of
 from gateway.memory.forgetting import Forgetting, Wish
@@ -41,7 +41,7 @@ REMEMBERED = {
 
 
 class Understanding:
-    """Acts on the commands of `gateway.memory.commands` and `gateway.home.intents`."""
+    """Acts on the commands of `gateway.memory.commands` and `gateway.home.speech.intents`."""
 
     def __init__(
         self,

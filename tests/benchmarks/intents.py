@@ -31,8 +31,8 @@ import yaml
 from hassil.parse_expression import parse_sentence
 from hassil.sample import sample_sentence
 
-from gateway.home.inflection import forms
-from gateway.home.intents import CLOCK, DOMAINS, GATED, QUESTIONS, SEARCHES, Commands, Left, Understood
+from gateway.home.speech.inflection import forms
+from gateway.home.speech.intents import CLOCK, DOMAINS, GATED, QUESTIONS, SEARCHES, Commands, Left, Understood
 from gateway.shapes import Entity, Scope, Turn
 
 VERSIONS = ("2026.2.3", "2026.11.0")

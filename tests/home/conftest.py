@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.home.intents import Commands, Left, Understood
+from gateway.home.speech.intents import Commands, Left, Understood
 from gateway.shapes import Entity, Message, Scope, Turn
 
 NAMED: Mapping[str, Any] = {"name": {"type": "string"}, "area": {"type": "string"}, "floor": {"type": "string"}}

@@ -27,12 +27,12 @@ import aiomqtt
 import yaml
 
 from gateway.config import HomeSettings
-from gateway.home.discovery import based, described, thing_of
 from gateway.home.learning import Learning
 from gateway.home.link import Link, Message
+from gateway.home.platforms.discovery import based, described, thing_of
+from gateway.home.platforms.zigbee2mqtt import things_of
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
-from gateway.home.zigbee2mqtt import things_of
 
 Manner = Literal["prompt", "slow", "dead", "lying", "stubborn"]
 Told = list[tuple[str, str]]

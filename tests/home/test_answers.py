@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.home.answers import confirm, results
-from gateway.home.intents import Understood
+from gateway.home.speech.answers import confirm, results
+from gateway.home.speech.intents import Understood
 from gateway.shapes import Message, ToolCall
 from tests.home.conftest import Hear
 

@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from gateway.app import open_gateway
 from gateway.config import MqttSettings, Settings
 from gateway.edge import keys
-from gateway.home.discovery import FILTERS, Discovery
 from gateway.home.link import HOME_ASSISTANT_TOPIC, Link, Message
+from gateway.home.platforms.discovery import FILTERS, Discovery
 from gateway.home.registry import Change, Registry
 from gateway.home.things import Condition, Order, Thing
 from gateway.metrics import Metrics
@@ -309,7 +309,6 @@ TOPICS = [
 def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tuple[str, Any]]) -> None:
     registry = Registry()
     link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
-    own = set(link._handlers)
     discovery = Discovery(link, registry, lambda: NOW)
     discovery.open()
     for topic, payload in messages:
@@ -337,7 +336,7 @@ def _json(value: Any) -> bytes:
 
 
 def test_no_more_things_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.home.discovery.MAX_THINGS", 3)
+    monkeypatch.setattr("gateway.home.platforms.discovery.MAX_THINGS", 3)
     registry = Registry()
     link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
     metrics = Metrics()
@@ -355,7 +354,6 @@ def test_no_more_things_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_topic_is_followed_as_long_as_a_thing_is_told_by_it() -> None:
     link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
-    own = set(link._handlers)
     discovery = Discovery(link, Registry(), lambda: NOW)
 
     def told(name: str, config: Any) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.home.intents import Commands, Left, Understood
+from gateway.home.speech.intents import Commands, Left, Understood
 from gateway.shapes import Entity, Message
 from tests.home.conftest import HOUSE, TOOLS, Hear, thing, tools
 

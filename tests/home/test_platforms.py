@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.home.colors import hs_of, rgb_from_hs, rgb_from_xy, rgb_of, xy_of
-from gateway.home.discovery import based, described, name_of, object_of, slug_of, thing_of
-from gateway.home.drivers import BadDescription, Driver
-from gateway.home.platforms import COMPONENTS
+from gateway.home.platforms.components import COMPONENTS
+from gateway.home.platforms.discovery import based, described, name_of, object_of, slug_of, thing_of
+from gateway.home.platforms.drivers import BadDescription, Driver
 from gateway.home.things import ACTIONS, CannotDo, Condition, Order, Publication, Thing
 
 NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)

@@ -15,8 +15,8 @@ import yaml
 from gateway.errors import GatewayError
 from gateway.home.acting import Asker
 from gateway.home.colors import rgb_of
-from gateway.home.discovery import slug_of
-from gateway.home.intents import DOMAINS, GATED, QUESTIONS, SEARCHES, Commands, Left
+from gateway.home.platforms.discovery import slug_of
+from gateway.home.speech.intents import DOMAINS, GATED, QUESTIONS, SEARCHES, Commands, Left
 from gateway.home.things import Condition
 from gateway.home.tools import TOOLS
 from gateway.shapes import Scope, Turn

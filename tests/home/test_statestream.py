@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from gateway.config import MqttSettings
 from gateway.home.link import Link, Message
+from gateway.home.platforms.statestream import MOST_ATTRIBUTES, Statestream
 from gateway.home.registry import Registry
-from gateway.home.statestream import MOST_ATTRIBUTES, Statestream
 from gateway.home.things import Condition
 from tests.mosquitto_server import Mosquitto
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.home.templates import MAX_TEXT, BadTemplate, Template
+from gateway.home.platforms.templates import MAX_TEXT, BadTemplate, Template
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from gateway.config import HomeSettings, MqttSettings
 from gateway.errors import GatewayError
 from gateway.home.acting import Actor
-from gateway.home.intents import DOMAINS
 from gateway.home.link import Link
 from gateway.home.registry import Registry
+from gateway.home.speech.intents import DOMAINS
 from gateway.home.things import Condition, Thing
 from gateway.home.tools import ACTING, MOST_TOLD, TOOLS, context, date_time, live_context
 from tests.home.simulated import whole_house

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.home.wishes import asks_to_act, asks_to_undo
+from gateway.home.speech.wishes import asks_to_act, asks_to_undo
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from gateway.config import MqttSettings
 from gateway.home.link import Link, Message
+from gateway.home.platforms.zigbee2mqtt import Zigbee2Mqtt, things_of
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Thing
-from gateway.home.zigbee2mqtt import Zigbee2Mqtt, things_of
 from tests.mosquitto_server import Mosquitto
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -24,9 +24,9 @@ from gateway.config import HomeSettings, MqttSettings, Settings
 from gateway.edge import keys
 from gateway.edge.wyoming import from_transcript
 from gateway.home.acting import Actor
-from gateway.home.intents import GATED, Commands
 from gateway.home.link import Link, Message
 from gateway.home.registry import Registry
+from gateway.home.speech.intents import GATED, Commands
 from gateway.home.things import Condition, Order, Publication, Thing
 from gateway.shapes import Reply, Scope, Turn
 from gateway.turn.act import Act, Consents

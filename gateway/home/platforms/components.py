@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gateway.home.drivers import (
+from gateway.home.platforms.drivers import (
     NONE,
     BadDescription,
     Draft,
@@ -20,7 +20,7 @@ from gateway.home.drivers import (
     scaled,
     unscaled,
 )
-from gateway.home.lights import light
+from gateway.home.platforms.lights import light
 from gateway.home.things import UNKNOWN, CannotDo, Condition, Publication
 
 MAX_STEPS = 20  # speeds of a fan that are told one by one

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from gateway.home.politeness import plain, tidy
+from gateway.home.speech.politeness import plain, tidy
 
 # "Raise the number to a power" wants nothing done at home: verbs of many meanings need a thing of a home behind them.
 _THINGS = {

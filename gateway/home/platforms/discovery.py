@@ -18,11 +18,11 @@ from typing import Any
 
 import orjson
 
-from gateway.home.abbreviations import DEVICE_KEYS, KEYS
-from gateway.home.drivers import MAX_PAYLOAD, BadDescription
-from gateway.home.following import Following
 from gateway.home.link import Link, Message
-from gateway.home.platforms import COMPONENTS, drive
+from gateway.home.platforms.abbreviations import DEVICE_KEYS, KEYS
+from gateway.home.platforms.components import COMPONENTS, drive
+from gateway.home.platforms.drivers import MAX_PAYLOAD, BadDescription
+from gateway.home.platforms.following import Following
 from gateway.home.registry import Registry
 from gateway.home.things import Thing
 from gateway.metrics import Metrics

@@ -12,8 +12,8 @@ import orjson
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gateway.home import languages
-from gateway.home.intents import CLOCK, DOMAINS, Understood
+from gateway.home.speech import languages
+from gateway.home.speech.intents import CLOCK, DOMAINS, Understood
 from gateway.shapes import Message
 
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.home.templates import BadTemplate, Template
+from gateway.home.platforms.templates import BadTemplate, Template
 from gateway.home.things import UNKNOWN, CannotDo, Condition, Order, Publication
 
 MAX_STATE = 255  # characters of a state, as in Home Assistant

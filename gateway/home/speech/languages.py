@@ -14,7 +14,7 @@ from hassil.parse_expression import parse_sentence
 from hassil.recognize import is_match
 from home_assistant_intents import get_intents, get_languages
 
-from gateway.home.sentences import added
+from gateway.home.speech.sentences import added
 
 _WORD = re.compile(r"\w+")
 _REFERENCE = re.compile(r"[<{][^<>{}]*[>}]")

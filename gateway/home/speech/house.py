@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hassil.intents import TextSlotList
 
-from gateway.home.inflection import forms
+from gateway.home.speech.inflection import forms
 from gateway.shapes import Entity
 
 _WORD = re.compile(r"\w+")

@@ -15,10 +15,10 @@ from typing import Any
 
 from hassil.recognize import RecognizeResult, recognize_all
 
-from gateway.home import languages
-from gateway.home.house import SHORTEST_MISHEARD, House, Said, house
-from gateway.home.inflection import place
-from gateway.home.politeness import plain, tidy
+from gateway.home.speech import languages
+from gateway.home.speech.house import SHORTEST_MISHEARD, House, Said, house
+from gateway.home.speech.inflection import place
+from gateway.home.speech.politeness import plain, tidy
 from gateway.shapes import Entity, Turn
 
 # What can hurt, let somebody in, or do whatever somebody wrote into it.

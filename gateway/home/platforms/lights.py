@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.home.colors import Rgb, hs_of, kelvin_of, rgb_from_hs, rgb_from_xy, rgb_of, xy_of
-from gateway.home.drivers import (
+from gateway.home.platforms.drivers import (
     NONE,
     BadDescription,
     Draft,

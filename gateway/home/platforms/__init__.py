@@ -1,0 +1,1 @@
+"""How things at home tell of themselves and are commanded: each platform, and what its descriptions come to."""
