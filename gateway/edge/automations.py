@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gateway.edge.api import Nothing, Output, answer
 from gateway.edge.keys import AUTOMATIONS
-from gateway.errors import Unavailable
+from gateway.errors import NotFound
 
 if TYPE_CHECKING:
     from gateway.automations import engine
@@ -97,7 +97,7 @@ async def traces(request: web.Request, _: Nothing) -> web.Response:
 def _automations(request: web.Request) -> engine.Automations:
     found = request.app[AUTOMATIONS]
     if found is None:
-        raise Unavailable("Automations need an MQTT broker: set MQTT_URL.")
+        raise NotFound("Automations need an MQTT broker: set MQTT_URL.")
     return found
 
 

@@ -68,9 +68,9 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint("PATCH",  f"/preferences/{ID_PATH}", preferences.change, preferences.Correction, {200: preferences.Item}, "Correct a preference"),
     Endpoint("DELETE", f"/preferences/{ID_PATH}", preferences.delete, Nothing,            {204: None},            "Forget a preference"),
 
-    Endpoint("GET",    "/home/automations",   automations.listing, Nothing,               {200: automations.Automations}, "What the home does by itself"),
-    Endpoint("POST",   "/home/automations/reload", automations.reload, Nothing,           {200: automations.Automations}, "Read the automations' file anew"),
-    Endpoint("GET",    f"/home/automations/{automations.PATH}/traces", automations.traces, Nothing, {200: automations.Traces}, "What an automation's last runs came to"),
+    Endpoint("GET",    "/home/automations",   automations.listing, Nothing,               {200: automations.Automations}, "What the home does by itself", fails=(404,)),
+    Endpoint("POST",   "/home/automations/reload", automations.reload, Nothing,           {200: automations.Automations}, "Read the automations' file anew", fails=(404,)),
+    Endpoint("GET",    f"/home/automations/{automations.PATH}/traces", automations.traces, Nothing, {200: automations.Traces}, "What an automation's last runs came to", fails=(404,)),
 
     Endpoint("GET",    "/conversations",      conversations.page,  conversations.Range,   {200: conversations.SaidPage}, "List what was said"),
 
