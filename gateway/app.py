@@ -186,9 +186,12 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             database, settings.documents, data / "documents", household_id, documents_changed, languages.of_text
         )
         await stack.enter_async_context(documents)
-        measurements = Measurements(
-            database, settings.measurements, household_id, home_zone(settings.household.time_zone)
-        )
+        zone = home_zone(settings.household.time_zone)
+
+        def local_now() -> datetime:
+            return datetime.now(zone)
+
+        measurements = Measurements(database, settings.measurements, household_id, zone)
         await stack.enter_async_context(measurements)
         await stack.enter_async_context(Fading(database, knowledge, epoch, settings.memory, household_id))
         preferences = Preferences(database, journal, epoch)
@@ -229,11 +232,6 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             asyncio.to_thread(_warm, commands, settings.household.languages), name="languages"
         )
         stack.push_async_callback(asyncio.wait, [warming])
-        time_zone = ZoneInfo(settings.household.time_zone) if settings.household.time_zone else None
-
-        def local_now() -> datetime:
-            return datetime.now(time_zone).astimezone(time_zone)
-
         consents, actor, home = Consents(), None, None
         if link is not None:
             await stack.enter_async_context(action_log)
@@ -255,7 +253,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
             preferences=preferences,
             languages=languages,
             understanding=Understanding(knowledge, preferences, forgetting, commands, consents, home),
-            cached=Cached(cache, epoch, settings.cache, time_zone, switches),
+            cached=Cached(cache, epoch, settings.cache, zone, switches),
             recall=Recall(
                 knowledge,
                 preferences,
@@ -281,12 +279,11 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
                 preferring(preferences, household),
                 lambda: recorder.last_question,
             )
-            zone = home_zone(settings.household.time_zone)
             automations = Automations(
                 settings.home.automations_file,
                 data / "automations",
                 assistant,
-                lambda: datetime.now(zone).astimezone(zone),
+                local_now,
                 settings.household.languages[0],
             )
             await stack.enter_async_context(automations)
@@ -326,7 +323,7 @@ async def open_gateway(settings: Settings, say: Say, progress: Progress | None =
                 link=link,
                 refusals=refusals,
                 switches=switches,
-                figures=Figures(database, cache, fleet, household, time_zone),
+                figures=Figures(database, cache, fleet, household, zone),
                 clear_cache=lambda: end_answers(household),
                 warm_model=warmer.warm,
                 household_uid=household_uid,

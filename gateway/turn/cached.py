@@ -28,7 +28,7 @@ class Cached:
         cache: ResponseCache,
         epoch: EpochWatch,
         settings: CacheSettings,
-        time_zone: tzinfo | None,
+        time_zone: tzinfo,
         switches: Switches,
     ) -> None:
         self._cache = cache

@@ -33,9 +33,9 @@ class Figures:
     """Takes a glance at the gateway, for the household."""
 
     def __init__(
-        self, database: Database, cache: ResponseCache, fleet: Fleet, household: Scope, time_zone: tzinfo | None
+        self, database: Database, cache: ResponseCache, fleet: Fleet, household: Scope, time_zone: tzinfo
     ) -> None:
-        """`time_zone` is where midnight is looked for; None: this machine's."""
+        """`time_zone` is where midnight is looked for."""
         self._database = database
         self._cache = cache
         self._fleet = fleet
