@@ -166,8 +166,11 @@ class _Sent:
 
 @dataclass(slots=True)
 class _Last:
+    """A speaker's last action. `partly`: how things stand that did something else, or not all, of what was wanted."""
+
     at: datetime
     sent: list[_Sent] = field(default_factory=list)
+    partly: dict[str, Condition] = field(default_factory=dict)
 
 
 class Actor:
@@ -247,7 +250,8 @@ class Actor:
         for sent in last.sent:
             thing = self._registry.things.get(sent.thing_id)
             now = self._registry.condition(sent.thing_id)
-            if thing is None or not thing.exposed or progress(sent.order, sent.before, now) <= Progress.NONE:
+            ours = progress(sent.order, sent.before, now) > Progress.NONE or _alike(last.partly.get(sent.thing_id), now)
+            if thing is None or not thing.exposed or not ours:
                 continue
             order = back(thing.domain, sent.before, now) if sent.order.action not in _NOT_TAKEN_BACK else None
             if order is not None:
@@ -364,11 +368,6 @@ class Actor:
         last = _Last(at)
         results: dict[str, Result] = {}
         settled: dict[str, Order] = {}
-        if keep:
-            self._last[_speaker(asker)] = last
-            self._last.move_to_end(_speaker(asker))
-            while len(self._last) > SPEAKERS:
-                self._last.popitem(last=False)
         try:
             async with asyncio.TaskGroup() as group:
                 for thing_id, order in wanted.orders.items():
@@ -384,6 +383,11 @@ class Actor:
                     name = self._name(sent.thing_id)
                     results[sent.thing_id] = Result(sent.thing_id, name, "no_answer", sent.before, now)
             self._tell(wanted, settled, results, asker, at)
+            if keep and last.sent:  # what was so already changed nothing that could be taken back
+                self._last[_speaker(asker)] = last
+                self._last.move_to_end(_speaker(asker))
+                while len(self._last) > SPEAKERS:
+                    self._last.popitem(last=False)
         return Outcome(wanted, tuple(results[thing_id] for thing_id in wanted.orders))
 
     async def _carry_one(
@@ -417,6 +421,8 @@ class Actor:
             else:
                 self._unsettled[thing_id] = self._now()
             now = self._registry.condition(thing_id)
+            if verdict == "failed":
+                last.partly[thing_id] = now
             results[thing_id] = Result(thing_id, thing.name, verdict, before, now, silent and verdict == "done")
 
     async def _send(
@@ -518,6 +524,10 @@ class Actor:
             )
         if records and self._record is not None:
             self._record(records)
+
+
+def _alike(one: Condition | None, other: Condition) -> bool:
+    return one is not None and (one.state, one.attributes) == (other.state, other.attributes)
 
 
 def _speaker(asker: Asker) -> tuple[int, str]:

@@ -373,6 +373,24 @@ async def test_undo_leaves_alone_what_was_changed_since_and_what_is_long_past(br
         assert await lived.actor.undo(ANNA) is None
 
 
+async def test_undo_takes_back_what_came_of_it_where_that_was_something_else(broker: Mosquitto) -> None:
+    async with living(broker, [lamp(manner="stubborn")], seconds=SHORT) as lived:
+        assert verdicts(await lived.do("HassLightSet", {"name": "Lamp", "brightness": "50%"})) == ["failed"]
+        stands = lived.registry.condition("light.lamp")
+        assert stands.state == "on"
+        wanted = lived.actor.undoing(ANNA)
+        assert wanted is not None
+        assert wanted.orders == {"light.lamp": Order("turn_off")}
+
+
+async def test_what_was_so_already_does_not_stand_before_what_can_be_undone(broker: Mosquitto) -> None:
+    async with living(broker, [lamp()]) as lived:
+        await lived.do("HassTurnOn", {"name": "Lamp"})
+        assert verdicts(await lived.do("HassTurnOn", {"name": "Lamp"})) == ["already"]
+        assert verdicts(await lived.actor.undo(ANNA)) == ["done"]
+        assert lived.truth("light.lamp") == "off"
+
+
 async def test_undo_opens_nothing_guarded_without_a_yes(broker: Mosquitto) -> None:
     devices: list[Device] = [Lock("lock.door", "Door", state={"state": "unlocked"})]
     async with living(broker, devices) as lived:
