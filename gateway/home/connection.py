@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.client import Client as Paho
 from paho.mqtt.enums import MessageState
 from paho.mqtt.packettypes import PacketTypes
@@ -195,6 +195,16 @@ class Connection(aiomqtt.Client):
         message = self._client._out_messages.pop(number, None)  # noqa: SLF001
         if message is not None and message.state != MessageState.MQTT_MS_QUEUED:
             self._client._inflight_messages -= 1  # noqa: SLF001
+
+    async def _misc_loop(self) -> None:
+        """aiomqtt's, but for a broker that has much to say: its answer to a ping stands behind all of that."""
+        paho = self._client
+        while True:
+            if paho._ping_t and paho._last_bytes_received > paho._ping_t:  # noqa: SLF001
+                paho._ping_t = 0.0  # noqa: SLF001
+            if paho.loop_misc() is not MQTT_ERR_SUCCESS:
+                return
+            await asyncio.sleep(1)
 
     async def _hang_up(self) -> None:
         self._client._sock_close()  # noqa: SLF001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -492,6 +493,21 @@ async def test_a_command_whose_confirmation_is_lost_is_not_sent_again(broker: Mo
         link.publish("house/end", "x")
         assert (await heard.next()).topic == "house/end"
         assert wire.connections == 2
+
+
+async def test_who_talks_is_there_though_its_answer_to_a_ping_is_late(broker: Mosquitto) -> None:
+    """In a flood the answer stands behind all that the broker has to say."""
+    heard = Heard()
+    async with Wire(broker) as wire, Link(settings(wire.url), "gateway-1") as link, asyncio.timeout(WAIT):
+        link.subscribe("house/#", heard)
+        await settled(link)
+        assert link._session is not None
+        paho = link._session._client
+        paho._ping_t = time.monotonic() - 60
+        while paho._ping_t:
+            link.publish("house/lamp", "on")
+            await heard.next()
+        assert wire.connections == 1
 
 
 async def test_a_retained_state_arrives_though_its_confirmation_was_lost(broker: Mosquitto) -> None:
