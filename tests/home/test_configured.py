@@ -103,13 +103,14 @@ def test_the_file_that_ships_says_nothing() -> None:
     lines = [line.removeprefix("# ") for line in shipped.read_text().splitlines()[4:]]
     example = parse("\n".join(lines), "x")
     assert example.entities.keys() == {"light.kitchen_desk_lamp"}
-    lamp, well = example.things.values()
+    lamp, radio, well = example.things.values()
     assert (lamp.id, lamp.name, lamp.area, lamp.origin) == (
         "light.workbench",
         "Workbench lamp",
         "Workshop",
         "configured",
     )
+    assert {"play", "pause", "set_volume"} <= radio.capabilities
     assert (well.id, well.unit) == ("sensor.well", "cm")
 
 

@@ -499,6 +499,29 @@ CASES = {
         {},
         (("mow", {}, [("m/set", "start_mowing")]), ("dock", {}, [("m/set", {"do": "dock"})])),
     ),
+    "player": Case(
+        "media_player",
+        {
+            "cmd_t": "radio/set",
+            "stat_t": "radio/state",
+            "payload_play": "PLAY",
+            "payload_pause": "PAUSE",
+            "payload_mute": "MUTE",
+            "volume_command_topic": "radio/volume/set",
+            "volume_state_topic": "radio/volume",
+            "volume_scale": 100,
+            "mute_state_topic": "radio/muted",
+            "title_topic": "radio/title",
+        },
+        (("radio/state", "playing"), ("radio/volume", "40"), ("radio/muted", "OFF"), ("radio/title", "News")),
+        "playing",
+        {"volume_level": 0.4, "is_volume_muted": False, "media_title": "News"},
+        (
+            ("pause", {}, [("radio/set", "PAUSE")]),
+            ("mute", {}, [("radio/set", "MUTE")]),
+            ("set_volume", {"volume_level": 0.255}, [("radio/volume/set", "26")]),
+        ),
+    ),
     "alarm": Case(
         "alarm_control_panel", {"cmd_t": "a/set", "stat_t": "a/state"}, (("a/state", "armed_away"),), "armed_away", {}
     ),

@@ -599,6 +599,41 @@ def lawn_mower(draft: Draft) -> None:
             draft.can(**{action: always(sender, payload)})
 
 
+def media_player(draft: Draft) -> None:
+    """A player. Home Assistant's discovery has none: this is for what a household describes itself, in keys made like
+    those of the others. It can do that of which the payload is told."""
+    command = needed(draft, "command_topic", "command_template")
+    draft.reads("state_topic", "state_value_template", lambda text, _b: {"state": UNKNOWN if text == NONE else text})
+    for action in ("turn_on", "turn_off", "play", "pause", "next", "previous", "mute", "unmute"):
+        if payload := draft.text(f"payload_{action}"):
+            draft.can(**{action: always(command, payload)})
+    scale = draft.number("volume_scale", 1)
+    if scale <= 0:
+        raise BadDescription("volume_scale must be above 0")
+    draft.reads(
+        "volume_state_topic",
+        "volume_value_template",
+        attribute_take("volume_level", lambda text: round(number_of(text) / scale, 3)),
+        echo="volume_command_topic",
+    )
+    volume = draft.sends("volume_command_topic", "volume_command_template")
+    if volume is not None:
+
+        def set_volume(values: Mapping[str, Any], _now: Condition) -> Iterable[Publication]:
+            level = float(values["volume_level"]) * scale
+            return [volume(round(level) if scale > 1 else round(level, 3))]
+
+        draft.can("volume_level", set_volume=set_volume)
+    muted = {
+        "ON": True,
+        "OFF": False,
+        draft.text("payload_mute", "ON"): True,
+        draft.text("payload_unmute", "OFF"): False,
+    }
+    draft.reads("mute_state_topic", "mute_value_template", lambda text, _b: {"is_volume_muted": muted[text]})
+    draft.reads("title_topic", "title_template", attribute_take("media_title"))
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
@@ -716,6 +751,7 @@ COMPONENTS: Mapping[str, Callable[[Draft], None]] = {
     "lawn_mower": lawn_mower,
     "light": light,
     "lock": lock,
+    "media_player": media_player,
     "number": number,
     "scene": scene,
     "select": select,
