@@ -23,7 +23,7 @@ from gateway.automations.traces import Traces
 from gateway.automations.views import View
 from gateway.automations.world import Assistant, InEarnest
 from gateway.errors import GatewayError, NotFound
-from gateway.home.link import Message
+from gateway.home.line import Message
 from gateway.home.registry import Change
 from gateway.home.sandbox import TemplateFailed
 from gateway.home.things import Condition

@@ -32,7 +32,8 @@ from gateway.edge.memory import Addition
 from gateway.edge.middleware import Tokens
 from gateway.edge.training import Opinion
 from gateway.errors import BadRequest, GatewayError, PayloadTooLarge, Unauthorized, Unavailable
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.refusals import Refusals
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.shapes import Reply, Scope, Turn

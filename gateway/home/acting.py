@@ -399,6 +399,9 @@ class Actor:
         # One order at a time, so that what the thing says next is its answer to this one.
         async with lock:
             thing = self._registry.things.get(thing_id)
+            if thing is not None and thing.driver is not None:
+                await self._link.hear_now(thing.driver.topics)
+                thing = self._registry.things.get(thing_id)
             before = self._registry.condition(thing_id)
             order = settled[thing_id] = settle(order, before)
             if thing is None or before.available is False:

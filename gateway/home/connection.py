@@ -7,10 +7,10 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.config import MqttSettings
 from gateway.parts import MQTT_PORTS, tls_context
 
+T = TypeVar("T")
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
 SESSION_SECONDS = 3600  # for how long the broker keeps what comes while the gateway is away
 WILL_SECONDS = 3  # a break shorter than this is told to nobody
@@ -43,7 +44,6 @@ KEEPALIVE_SECONDS = 3
 REFUSED_VERSION = 132
 # A command is small and is waited for: held back to be sent with others it would be 40 ms late.
 AT_ONCE = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-ROUNDS = 3
 PACKET_ROOM = 512  # bytes of a packet beside topic and payload
 # paho logs each failed try; the link says once that the broker is away.
 QUIET = logging.getLogger(f"{__name__}.paho")
@@ -63,11 +63,14 @@ class Connection(aiomqtt.Client):
         settings: MqttSettings,
         client_id: str,
         protocol: aiomqtt.ProtocolVersion,
-        will: tuple[str, str],
         came: Callable[[MQTTMessage], None],
+        *,
+        will: tuple[str, str] | None = None,
+        rounds: int = 1,
     ) -> None:
-        """`will` is the topic and payload that the broker publishes (retained) when the gateway is lost. `came` hears
-        each message; it must not raise. Raises Unavailable where the settings name a certificate that is none."""
+        """`came` hears each message; it must not raise. `will` is the topic and payload that the broker publishes
+        (retained) when the gateway is lost. In so many `rounds` of the loop one packet is read. Raises Unavailable
+        where the settings name a certificate that is none."""
         parts = urlsplit(settings.url.get_secret_value())
         new = protocol is V5
         connect, testament = None, None
@@ -83,7 +86,7 @@ class Connection(aiomqtt.Client):
             password=unquote(parts.password) if parts.password else None,
             identifier=client_id,
             protocol=protocol,
-            will=aiomqtt.Will(*will, qos=1, retain=True, properties=testament),
+            will=aiomqtt.Will(*will, qos=1, retain=True, properties=testament) if will else None,
             clean_session=None if new else False,
             clean_start=False if new else MQTT_CLEAN_START_FIRST_ONLY,
             properties=connect,
@@ -99,6 +102,7 @@ class Connection(aiomqtt.Client):
         self._thread = threading.get_ident()
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
         self._most_qos = 2
+        self._rounds = rounds
         self._round = 0
         self._largest: int | None = None
         self.settled = False
@@ -196,6 +200,14 @@ class Connection(aiomqtt.Client):
         if message is not None and message.state != MessageState.MQTT_MS_QUEUED:
             self._client._inflight_messages -= 1  # noqa: SLF001
 
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
+        """aiomqtt's, but for asyncio.wait_for: until Python 3.12 who is cancelled there as the answer comes goes on."""
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("the broker did not answer in time") from None
+
     async def _misc_loop(self) -> None:
         """aiomqtt's, but for a broker that has much to say: its answer to a ping stands behind all of that."""
         paho = self._client
@@ -262,9 +274,8 @@ class Connection(aiomqtt.Client):
         self._loop.call_soon_threadsafe(self._loop.add_reader, sock.fileno(), self._read)
 
     def _read(self) -> None:
-        """Reads one packet in so many rounds of the loop, which come at once where nobody else needs them: a turn takes
-        a good dozen rounds, and in a flood each would bring a message."""
-        self._round = (self._round + 1) % ROUNDS
+        """Reads one packet in so many rounds of the loop, which come at once where nobody else needs them."""
+        self._round = (self._round + 1) % self._rounds
         if self._round:
             return
         try:

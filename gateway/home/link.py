@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import re
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -16,15 +13,13 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from zlib import crc32
 
 import aiomqtt
-from paho.mqtt.client import MQTTMessage
-from paho.mqtt.matcher import MQTTMatcher
 
 from gateway.config import MqttSettings
 from gateway.errors import StartError, Unavailable
-from gateway.home.connection import V5, V311, Connection, is_filter, refuses_version
+from gateway.home.connection import OURS, Connection
+from gateway.home.line import Handler, Line, Message
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -33,25 +28,11 @@ STATUS_TOPIC = "ai-gateway/status"
 HOME_ASSISTANT_TOPIC = "homeassistant/status"
 SEND_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
-# Seconds between two tries, doubled each time: a broker back from a restart is found soon, one long gone seldom asked.
-FIRST_PAUSE, SHORT_PAUSE, LONGEST_PAUSE = 0.5, 5.0, 30.0
-LONG_AWAY = 300.0
-STEADY = 10.0  # a connection that held this long counts as good
 AT_ONCE = 16  # messages on their way to the broker; MQTT's own bound is 20 with most
-BATCH = 100  # topics asked for in one packet
-EXACT = 1  # the identifier of all subscriptions without wildcards; those with one have another each
-FLOOD = 500  # live messages a second from which on a broker may drop what it cannot get rid of
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What came. `retained`: it was kept by the broker, and may be old. The last two are MQTT 5's."""
-
-    topic: str
-    payload: bytes
-    retained: bool = False
-    response_topic: str | None = None
-    correlation: bytes | None = None
+FLOOD = 500  # messages a second from which on they may be late, and a broker drops what it cannot get rid of
+# Of the home's line a packet is read in so many rounds of the loop: a turn takes a good dozen rounds, and in a flood
+# each would bring a message.
+HOME_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +44,7 @@ class _Outgoing:
     correlation: bytes | None
 
 
-Handler = Callable[[Message], None]
 Greeting = Callable[[], Awaitable[None]]
-
-
-def _words(error: Exception) -> str:
-    """What ended a connection, for people: paho tells of one that broke off as an unspecified error with a number."""
-    text = re.sub(r"^\[code:\d+\] ", "", str(error))
-    return "the connection broke off" if text == "Unspecified error" else text
 
 
 def client_id(path: Path) -> str:
@@ -79,7 +53,7 @@ def client_id(path: Path) -> str:
     try:
         if path.exists() and (known := path.read_text(encoding="utf-8").strip()):
             return known
-        made = f"ai-gateway-{secrets.token_hex(6)}"  # 23 characters: every broker takes as many
+        made = f"ai-gateway-{secrets.token_hex(4)}"  # with what `Link` adds under 23 characters: every broker takes it
         path.write_text(f"{made}\n", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"{path} cannot be kept ({error})") from error
@@ -87,7 +61,8 @@ def client_id(path: Path) -> str:
 
 
 class Link:
-    """One connection for the whole gateway. `async with` keeps it up; what it is asked for is renewed each time.
+    """The gateway's two lines to the broker: one for all that it says and what is said to it, one for what the home
+    tells of itself, of which there may be more than can be read in time. `async with` keeps them up.
 
     Who subscribes before it is entered also hears what the broker kept for this gateway while it was stopped.
     """
@@ -96,85 +71,95 @@ class Link:
         """`client_id` is the same at each start, so that the broker knows the session again."""
         metrics = metrics or Metrics()
         self._settings = settings
-        self._client_id = client_id
         self._up = metrics.mqtt_connected
         self._in, self._out = metrics.mqtt_messages.labels("in"), metrics.mqtt_messages.labels("out")
         self._dropped = metrics.mqtt_dropped
-        self._handlers: dict[str, list[Handler]] = {}
-        self._filters = MQTTMatcher()  # type: ignore[no-untyped-call]
-        self._identifiers: dict[int, str] = {}
-        self._identifier_of: dict[str, int] = {}
+        self._ours = Line(
+            settings,
+            client_id,
+            will=(STATUS_TOPIC, "offline"),
+            work=self._speak,
+            changed=self._ours_changed,
+            came=self._was_spoken_to,
+        )
+        self._home = Line(
+            settings,
+            f"{client_id}-in",
+            name="MQTT, the home's line",
+            rounds=HOME_ROUNDS,
+            changed=self._show,
+            came=self._home_spoke,
+            tells=lambda: self.connected,  # otherwise our own line does
+        )
+        self._lines = (self._ours, self._home)
         self._greetings: list[Greeting] = [self._say_online]
-        self._session: Connection | None = None
-        self._connection: Connection | None = None
-        self._speaks_5 = True
-        self._failure = "it was not reached yet"
-        self._task: asyncio.Task[None] | None = None
+        self._greeted = False
         self._waiting: OrderedDict[str | int, _Outgoing] = OrderedDict()
         self._numbers = count()
-        self._something_to_do = asyncio.Event()
         self._all_out = asyncio.Event()
-        self._unsubscribed: set[str] = set()
-        self._to_subscribe: dict[str, None] = {}
-        self._greeted = False
-        self._live = 0
+        self._came = self._live = 0
+        self._busy = False
+        self._tasks: list[asyncio.Task[None]] = []
         self.subscribe(HOME_ASSISTANT_TOPIC, self._home_assistant_spoke)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep_up(), name="mqtt")
+        kept_up = [asyncio.create_task(line.keep_up(), name="mqtt") for line in self._lines]
+        self._tasks = [*kept_up, asyncio.create_task(self._watch_for_floods(), name="mqtt-floods")]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is None:
-            return
-        if self._connection is not None:
+        if self.connected:
             # Who leaves in good order leaves no will behind, so it says itself that it goes.
             self.publish(STATUS_TOPIC, "offline", retain=True)
             self._all_out.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._all_out.wait()
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
 
     @property
     def connected(self) -> bool:
         """Whether the broker is there, as far as is known."""
-        return self._connection is not None
+        return self._ours.connection is not None
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The topics and filters that are listened to."""
+        return self._ours.topics | self._home.topics
 
     def subscribe(self, topic: str, handler: Handler) -> None:
         """Calls `handler` with each message of a topic (or filter), from now on and after each connection; with the
         retained ones first, of which handlers that were there before hear again. It must be quick, must not block, and
         must not raise. A topic that cannot be one is never heard of."""
-        if not is_filter(topic):
-            log.warning("MQTT: %r is no topic to subscribe to", topic[:200])
-            return
-        handlers = self._handlers.setdefault(topic, [])
-        if handler in handlers:
-            return
-        handlers.append(handler)
-        if "+" in topic or "#" in topic:
-            self._filters[topic] = handlers
-            self._identify(topic)
-        self._unsubscribed.discard(topic)
-        self._to_subscribe[topic] = None
-        self._something_to_do.set()
+        self._line(topic).subscribe(topic, handler)
 
     def unsubscribe(self, topic: str, handler: Handler) -> None:
         """Ends that."""
-        handlers = self._handlers.get(topic, [])
-        if handler in handlers:
-            handlers.remove(handler)
-        if not handlers and self._handlers.pop(topic, None) is not None:
-            if (identifier := self._identifier_of.pop(topic, None)) is not None:
-                del self._filters[topic], self._identifiers[identifier]
-            self._to_subscribe.pop(topic, None)
-            self._unsubscribed.add(topic)
-            self._something_to_do.set()
+        self._line(topic).unsubscribe(topic, handler)
+
+    async def listening(self) -> None:
+        """Waits until the broker has confirmed all that is subscribed to."""
+        for line in self._lines:
+            await line.listening()
+
+    async def hear_now(self, topics: Iterable[str]) -> None:
+        """Before something is done whose answer is awaited on `topics` of the home: while the home says more than can
+        be read in time, they are heard over our own line, until that is over."""
+        late = self._busy or self._came > FLOOD or self._home.connection is None
+        if not late or not self.connected:
+            return
+        for topic in topics:
+            self._home.heard_elsewhere.add(topic)
+            self._ours.subscribe(topic, self._home.pass_on)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._ours.listening()
 
     def greet(self, greeting: Greeting) -> None:
         """Awaits `greeting` after each connection, once the subscriptions are renewed, and whenever Home Assistant was
@@ -184,9 +169,9 @@ class Link:
     async def send(self, topic: str, payload: str | bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Publishes now: what commands something must not come late. Raises Unavailable where the broker is away, or
         is lost before it has the message; it is not told again then."""
-        connection = self._connection
+        connection = self._ours.connection
         if connection is None:
-            raise Unavailable(f"the MQTT broker is away: {self._failure}")
+            raise Unavailable(f"the MQTT broker is away: {self._ours.failure}")
         try:
             number, confirmed = connection.hand_over(topic, payload, qos, retain)
         except ValueError as error:
@@ -223,109 +208,39 @@ class Link:
         if len(self._waiting) > self._settings.buffer:
             self._waiting.popitem(last=False)
             self._dropped.inc()
-        self._something_to_do.set()
+        self._ours.something_to_do.set()
 
     async def check(self) -> str | None:
         """What there is to say of a link that is up. Raises Unavailable with the reason where it is not."""
-        if self._connection is None:
-            raise Unavailable(f"the MQTT broker is away: {self._failure}; check MQTT_URL, and that it runs")
+        for line in self._lines:
+            if line.connection is None:
+                raise Unavailable(f"the MQTT broker is away: {line.failure}; check MQTT_URL, and that it runs")
         return None
 
-    # --- the connection --------------------------------------------------------------------------------------------
+    # --- the lines -------------------------------------------------------------------------------------------------
 
-    async def _keep_up(self) -> None:
-        pause, away_since, told = FIRST_PAUSE, time.monotonic(), False
-        while True:
-            since = None
-            try:
-                connection = self._session_with_broker()
-                async with connection:
-                    since = time.monotonic()
-                    log.info("MQTT: the broker is there (MQTT %s)", "5" if connection.protocol is V5 else "3.1.1")
-                    told = False
-                    await self._serve(connection)
-            except (aiomqtt.MqttError, Unavailable) as error:
-                self._failure = error.message if isinstance(error, Unavailable) else _words(error)
-                if since is None and self._other_version(error):
-                    continue
-            except Exception as error:
-                # A boundary: nobody but this task brings the link back, whatever it was that ended it.
-                self._failure = type(error).__name__
-                if not told:
-                    log.exception("MQTT: the link failed")
-            now = time.monotonic()
-            if since is not None:
-                away_since = now
-                pause = FIRST_PAUSE if now - since > STEADY else pause
-            if not told:
-                told = True
-                log.warning("MQTT: the broker is away (%s); it is tried until it is back", self._failure)
-            # Not in step with all the others that lost the same broker.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, SHORT_PAUSE if now - away_since < LONG_AWAY else LONGEST_PAUSE)
+    def _line(self, topic: str) -> Line:
+        return self._ours if topic.startswith(OURS) or topic == HOME_ASSISTANT_TOPIC else self._home
 
-    def _session_with_broker(self) -> Connection:
-        if self._session is None:
-            protocol = V5 if self._speaks_5 else V311
-            will = (STATUS_TOPIC, "offline")
-            self._session = Connection(self._settings, self._client_id, protocol, will, self._take)
-        return self._session
-
-    def _other_version(self, error: Exception) -> bool:
-        """After a broker did not let us in: whether to try at once with MQTT 3.1.1. Once it was let in, a version is
-        kept until the gateway ends: a broker that is only slow to start must not cost what MQTT 5 brings."""
-        if self._session is None or self._session.settled:
-            return False
-        was_5, self._session = self._speaks_5, None
-        self._speaks_5 = not (was_5 and isinstance(error, aiomqtt.MqttError) and refuses_version(error))
-        return not self._speaks_5
-
-    async def _serve(self, connection: Connection) -> None:
-        connection.settled = True
-        self._unsubscribed.clear()
-        self._to_subscribe = dict.fromkeys(self._handlers)
+    def _ours_changed(self) -> None:
         self._greeted = False
-        self._connection = connection
-        self._up.set(1)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._work(connection), name="mqtt-out")
-                group.create_task(self._watch_for_floods(), name="mqtt-floods")
-                await connection.until_lost()
-        except* aiomqtt.MqttError as errors:
-            raise aiomqtt.MqttError(str(errors.exceptions[0])) from errors
-        finally:
-            self._connection = None
-            self._up.set(0)
+        self._show()
 
-    async def _work(self, connection: Connection) -> None:
-        while True:
-            self._something_to_do.clear()
-            await self._renew(connection)
-            if not self._greeted:
-                self._greeted = True
-                await self._greet()
-            while self._waiting and connection.unconfirmed < AT_ONCE:
-                self._hand_over(connection, self._waiting.popitem(last=False)[1])
-            if not self._waiting and not connection.unconfirmed:
-                self._all_out.set()
-            await self._something_to_do.wait()
+    def _show(self) -> None:
+        self._up.set(int(all(line.connection is not None for line in self._lines)))
 
-    async def _renew(self, connection: Connection) -> None:
-        """Tells the broker what is and what is no longer listened to."""
-        while self._unsubscribed:
-            batch = list(self._unsubscribed)[:BATCH]
-            self._unsubscribed.difference_update(batch)
-            await connection.leave(batch)
-        while self._to_subscribe:
-            first = next(iter(self._to_subscribe))
-            identifier = self._identifier_of.get(first, EXACT)
-            # One identifier goes with one packet.
-            batch = [topic for topic in self._to_subscribe if self._identifier_of.get(topic, EXACT) == identifier]
-            for topic in batch[:BATCH]:
-                del self._to_subscribe[topic]
-            for topic in await connection.ask_for(batch[:BATCH], identifier):
-                log.warning("MQTT: the broker does not let us listen to %s", topic)
+    def _was_spoken_to(self, live: bool) -> None:  # noqa: ARG002
+        self._in.inc()
+
+    async def _speak(self, connection: Connection) -> None:
+        """Says what there is to be said."""
+        if not self._greeted:
+            self._greeted = True
+            await self._greet()
+        while self._waiting and connection.unconfirmed < AT_ONCE:
+            self._hand_over(connection, self._waiting.popitem(last=False)[1])
+        if not self._waiting and not connection.unconfirmed:
+            self._all_out.set()
 
     async def _greet(self) -> None:
         for greeting in tuple(self._greetings):
@@ -341,7 +256,7 @@ class Link:
     def _home_assistant_spoke(self, message: Message) -> None:
         if message.payload == b"online" and not message.retained:
             self._greeted = False
-            self._something_to_do.set()
+            self._ours.something_to_do.set()
 
     def _hand_over(self, connection: Connection, one: _Outgoing) -> None:
         try:
@@ -352,65 +267,29 @@ class Link:
             return
         self._out.inc()
         if not confirmed.done():
-            confirmed.add_done_callback(lambda _: self._something_to_do.set())
+            confirmed.add_done_callback(lambda _: self._ours.something_to_do.set())
 
-    # --- what comes ------------------------------------------------------------------------------------------------
+    # --- floods ----------------------------------------------------------------------------------------------------
 
-    def _identify(self, topic: str) -> None:
-        if topic in self._identifier_of:
-            return
-        # The same after a restart, so that what the broker kept meanwhile still says by which filter it came.
-        identifier = crc32(topic.encode()) % 2**27 + 2
-        while identifier in self._identifiers:
-            identifier += 1
-        self._identifiers[identifier] = topic
-        self._identifier_of[topic] = identifier
-
-    def _take(self, message: MQTTMessage) -> None:
-        """One message, read from the socket: whoever is busy is not given the next, so nothing piles up in here."""
+    def _home_spoke(self, live: bool) -> None:
         self._in.inc()
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return
-        if not message.retain:
-            self._live += 1
-        told = message.properties
-        came = Message(
-            topic,
-            bytes(message.payload),
-            bool(message.retain),
-            getattr(told, "ResponseTopic", None),
-            getattr(told, "CorrelationData", None),
-        )
-        for handler in self._who_hears(topic, getattr(told, "SubscriptionIdentifier", ())):
-            try:
-                handler(came)
-            except Exception:
-                # A boundary: what one part makes of a message must not keep the others from it.
-                log.exception("MQTT: a message on %s was too much for one part", topic)
-
-    def _who_hears(self, topic: str, identifiers: Iterable[int]) -> list[Handler]:
-        # With MQTT 5 a broker sends a message once for each filter that it fits, and says which one.
-        known = [one for one in identifiers if one == EXACT or one in self._identifiers]
-        if known and self._session is not None and self._session.tells_subscriptions:
-            lists = [self._handlers.get(topic if one == EXACT else self._identifiers[one], ()) for one in known]
-        else:
-            lists = [self._handlers.get(topic, ()), *self._filters.iter_match(topic)]  # type: ignore[no-untyped-call]
-        if len(lists) == 1:
-            return list(lists[0])
-        return list(dict.fromkeys(handler for handlers in lists for handler in handlers))
+        self._came += 1
+        self._live += live
 
     async def _watch_for_floods(self) -> None:
         """A broker that cannot get rid of its messages drops some of them, and does not say so. What it retains it
         still has, so after a flood it is asked for that once more."""
-        flooded = False
+        dropping = False
         while True:
-            self._live = 0
+            self._came = self._live = 0
             await asyncio.sleep(1)
-            if self._live > FLOOD:
-                flooded = True
-            elif flooded:
-                flooded = False
-                self._to_subscribe = dict.fromkeys(self._handlers)
-                self._something_to_do.set()
+            dropping = dropping or self._live > FLOOD
+            self._busy = self._came > FLOOD
+            if self._busy or self._home.connection is None:
+                continue
+            for topic in self._home.heard_elsewhere:
+                self._ours.unsubscribe(topic, self._home.pass_on)
+            self._home.heard_elsewhere.clear()
+            if dropping:
+                dropping = False
+                self._home.ask_again()

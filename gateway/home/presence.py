@@ -25,7 +25,8 @@ import orjson
 
 from gateway import __version__
 from gateway.errors import BadRequest, GatewayError
-from gateway.home.link import STATUS_TOPIC, Link, Message
+from gateway.home.line import Message
+from gateway.home.link import STATUS_TOPIC, Link
 from gateway.home.refusals import Refusals
 from gateway.shapes import Reply, Turn
 from gateway.switches import SWITCHES, Switch, Switches

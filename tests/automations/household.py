@@ -18,7 +18,8 @@ from gateway.automations.world import Assistant
 from gateway.config import MqttSettings
 from gateway.errors import GatewayError
 from gateway.home.acting import Asker, Outcome, Result, Verdict, Wanted
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.home.things import Condition, Thing
 from gateway.shapes import CacheOutcome, Reply, Scope, Turn

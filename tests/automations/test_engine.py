@@ -16,7 +16,7 @@ from gateway.automations.reading import read
 from gateway.automations.run import Trace
 from gateway.automations.traces import Traces
 from gateway.errors import ModelUnavailable
-from gateway.home.link import Message
+from gateway.home.line import Message
 from gateway.home.things import Thing
 from tests.automations.household import Home, ready
 from tests.mosquitto_server import Mosquitto

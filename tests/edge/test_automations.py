@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.config import HomeSettings, MqttSettings, Settings
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from tests.house import House
 from tests.mosquitto_server import Mosquitto
 from tests.scripted_model import Answer

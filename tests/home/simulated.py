@@ -28,7 +28,8 @@ import yaml
 
 from gateway.config import HomeSettings
 from gateway.home.learning import Learning
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.platforms.discovery import based, described, thing_of
 from gateway.home.platforms.zigbee2mqtt import things_of
 from gateway.home.registry import Registry

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from gateway.app import open_gateway
 from gateway.config import MqttSettings, Settings
 from gateway.edge import keys
-from gateway.home.link import HOME_ASSISTANT_TOPIC, Link, Message
+from gateway.home.line import Message
+from gateway.home.link import HOME_ASSISTANT_TOPIC, Link
 from gateway.home.platforms.discovery import FILTERS, Discovery
 from gateway.home.registry import Change, Registry
 from gateway.home.things import Condition, Order, Thing
@@ -325,7 +326,7 @@ def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tupl
         discovery._heard(Message(topic, b""))
     assert not registry.things
     assert not discovery._described
-    assert set(link._handlers) == {*FILTERS, HOME_ASSISTANT_TOPIC}
+    assert link.topics == {*FILTERS, HOME_ASSISTANT_TOPIC}
 
 
 def _json(value: Any) -> bytes:
@@ -359,7 +360,7 @@ def test_a_topic_is_followed_as_long_as_a_thing_is_told_by_it() -> None:
     def told(name: str, config: Any) -> set[str]:
         payload = orjson.dumps(config) if config else b""
         discovery._heard(Message(f"homeassistant/sensor/{name}/config", payload))
-        return set(link._handlers) - {HOME_ASSISTANT_TOPIC}
+        return link.topics - {HOME_ASSISTANT_TOPIC}
 
     assert told("a", {"name": "A", "stat_t": "one"}) == {"one"}
     assert told("b", {"name": "B", "stat_t": "one", "avty_t": "two"}) == {"one", "two"}

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from gateway.config import MqttSettings
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.platforms.statestream import MOST_ATTRIBUTES, Statestream
 from gateway.home.registry import Registry
 from gateway.home.things import Condition

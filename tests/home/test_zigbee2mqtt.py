@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.config import MqttSettings
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.platforms.zigbee2mqtt import Zigbee2Mqtt, things_of
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Thing

@@ -24,7 +24,8 @@ from gateway.config import HomeSettings, MqttSettings, Settings
 from gateway.edge import keys
 from gateway.edge.wyoming import from_transcript
 from gateway.home.acting import Actor
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.home.speech.intents import GATED, Commands
 from gateway.home.things import Condition, Order, Publication, Thing

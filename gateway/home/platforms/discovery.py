@@ -18,7 +18,8 @@ from typing import Any
 
 import orjson
 
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.platforms.abbreviations import DEVICE_KEYS, KEYS
 from gateway.home.platforms.components import COMPONENTS, drive
 from gateway.home.platforms.drivers import MAX_PAYLOAD, BadDescription

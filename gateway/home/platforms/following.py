@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.platforms.drivers import Driver
 from gateway.home.registry import Registry
 from gateway.home.things import Thing

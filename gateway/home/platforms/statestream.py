@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.presence import OUR_ENTITIES
 from gateway.home.registry import Registry
 from gateway.home.things import UNKNOWN, Condition, Thing

@@ -21,7 +21,8 @@ from typing import Any
 import orjson
 
 from gateway.home.colors import hs_of, kelvin_of, rgb_from_hs, rgb_from_xy, rgb_of
-from gateway.home.link import Link, Message
+from gateway.home.line import Message
+from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
 
