@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from gateway.app import Gateway, listening, open_gateway
 from gateway.config import OllamaSettings, PostgresSettings, ServerSettings, Settings
 from gateway.edge import keys
 from gateway.store.address import Address
+from tests.household import languages
 from tests.scripted_model import ScriptedModel
 
 
@@ -39,6 +40,14 @@ class House:
         """Every row of `conversations`, in order, once the journal is drained."""
         assert await self.gateway.application[keys.JOURNAL].flush(20)
         return list(await self.admin.fetch("SELECT * FROM conversations ORDER BY id"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_classifier() -> Iterator[None]:
+    """Loading it takes most of a gateway's start, and its table of 39 MB outlives the gateway for many tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.app.Languages", lambda known, folder: languages(known))
+        yield
 
 
 @pytest.fixture
