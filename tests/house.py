@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
+from pydantic.json_schema import models_json_schema
 
 from gateway.app import Gateway, listening, open_gateway
 from gateway.config import OllamaSettings, PostgresSettings, ServerSettings, Settings
@@ -43,10 +45,15 @@ class House:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_classifier() -> Iterator[None]:
-    """Loading it takes most of a gateway's start, and its table of 39 MB outlives the gateway for many tests."""
+def made_once() -> Iterator[None]:
+    """What takes most of a gateway's start and is the same for all: the classifier, and the schemas of the REST edge.
+
+    A classifier's table of 39 MB would also outlive its gateway for many tests.
+    """
+    schemas = cache(models_json_schema)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gateway.app.Languages", lambda known, folder: languages(known))
+        patch.setattr("gateway.edge.openapi.models_json_schema", lambda models, **more: schemas(tuple(models), **more))
         yield
 
 
