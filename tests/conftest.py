@@ -9,8 +9,10 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import asyncpg
 import pytest
@@ -27,23 +29,40 @@ from gateway.store.setup import prepare
 pytest_plugins = ("tests.house", "tests.redis_server", "tests.mosquitto_server")
 
 TEMPLATE = "gateway_template"
+MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there is locked, and named by the run)
+ROOM = 1 << 30  # a run takes a fifth of it
 # Nothing of a test run must survive a power cut; several workers share the server.
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300", "shared_buffers=64MB")
 
 
 @pytest.fixture(scope="session")
 def run_folder() -> Iterator[Path]:
+    """A folder for the databases, in memory where there is room: on a disk each test's own takes many times as long."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    parent = MEMORY if roomy else Path(tempfile.gettempdir())
+    for left in parent.glob("gateway-tests-*/"):
+        with left.with_suffix(".lock").open("a") as users:
+            _remove_unused(left, users)  # what a run that was killed left behind
+    with shared_folder(parent) as folder:
+        yield folder
+
+
+@contextmanager
+def shared_folder(parent: Path) -> Iterator[Path]:
     """A folder that all workers of one run share. Not pytest's own: as root PostgreSQL's user must reach it."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
-    folder = Path(tempfile.gettempdir()) / f"gateway-tests-{run[:16]}"
+    folder = parent / f"gateway-tests-{run[:16]}"
     with folder.with_suffix(".lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         folder.mkdir(exist_ok=True)
         yield folder
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # the last worker to leave tidies up
+        _remove_unused(folder, users)  # the last worker to leave tidies up
+
+
+def _remove_unused(folder: Path, users: IO[str]) -> None:
+    """Removes a folder whose lock nobody else holds."""
+    with suppress(BlockingIOError):
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".lock").unlink(missing_ok=True)
 
@@ -76,7 +95,7 @@ async def address(template: Address, postgres: Address) -> AsyncIterator[Address
     name = f"test_{uuid.uuid4().hex}"
     owner = await postgres.connect()
     try:
-        await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template.database}")
+        await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template.database} STRATEGY FILE_COPY")
         yield replace(template, database=name)
         await owner.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     finally:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
+from pydantic.json_schema import models_json_schema
 
 from gateway.app import Gateway, listening, open_gateway
 from gateway.config import OllamaSettings, PostgresSettings, ServerSettings, Settings
 from gateway.edge import keys
 from gateway.store.address import Address
+from tests.household import languages
 from tests.scripted_model import ScriptedModel
 
 
@@ -39,6 +42,19 @@ class House:
         """Every row of `conversations`, in order, once the journal is drained."""
         assert await self.gateway.application[keys.JOURNAL].flush(20)
         return list(await self.admin.fetch("SELECT * FROM conversations ORDER BY id"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_once() -> Iterator[None]:
+    """What takes most of a gateway's start and is the same for all: the classifier, and the schemas of the REST edge.
+
+    A classifier's table of 39 MB would also outlive its gateway for many tests.
+    """
+    schemas = cache(models_json_schema)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.app.Languages", lambda known, folder: languages(known))
+        patch.setattr("gateway.edge.openapi.models_json_schema", lambda models, **more: schemas(tuple(models), **more))
+        yield
 
 
 @pytest.fixture

@@ -142,13 +142,14 @@ async def no_other(space: Space) -> Embedder:
 
 
 @cache
-def _languages() -> Languages:
-    return Languages(("en", "fr", "pl"))
+def languages(known: tuple[str, ...] = ("en", "fr", "pl")) -> Languages:
+    """What tells these languages apart, one for all tests of a worker: it holds nothing of theirs."""
+    return Languages(known)
 
 
 def language_of(text: str) -> str | None:
     """What tells the language of what is kept."""
-    return _languages().of_text(text)
+    return languages().of_text(text)
 
 
 @asynccontextmanager

