@@ -29,7 +29,9 @@ from typing import Any, Self
 import aiohttp
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 
+from gateway.home.connection import RECEIVE_MAXIMUM, properties
 from tests.benchmarks.__main__ import free_port, p99, resident, running
 from tests.mosquitto_server import NO_BROKER, Mosquitto, find_mosquitto
 from tests.scripted_model import Answer, ScriptedModel
@@ -38,6 +40,7 @@ PLACES = ("Oslo", "Lima", "Cairo", "Quito", "Dakar", "Hanoi", "Delhi", "Turin", 
 KINDS = ("lamp", "lantern", "candle", "chandelier", "beacon", "torch", "sconce", "globe", "tube", "strip")
 PAUSE = 0.05  # seconds between two turns, as people leave them
 CALM_SECONDS = 15.0
+AS_IT_COMES = "max_queued_messages 1000"  # Mosquitto's own default; the tests' broker has more patience
 
 FLOOD = """
 import signal, sys
@@ -96,9 +99,8 @@ class Devices:
 
     def __init__(self, port: int) -> None:
         self.done: queue.SimpleQueue[Done] = queue.SimpleQueue()
-        self._client = client("devices")
+        self._client = client("devices", port)
         self._client.on_message = self._commanded
-        self._client.connect("127.0.0.1", port)
         self._client.subscribe("bench/+/+/set", qos=1)
 
     def __enter__(self) -> Self:
@@ -124,14 +126,17 @@ class Devices:
         self.done.put(Done(message.topic, at, time.perf_counter()))
 
 
-def client(name: str) -> Client:
-    """A bare paho client that sends what it has at once."""
+def client(name: str, port: int) -> Client:
+    """A bare paho client, connected, that sends what it has at once and takes as much as there is."""
 
     def at_once(mqtt: Client, data: Any, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     made = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
     made.on_socket_open = at_once
+    much = properties(PacketTypes.CONNECT)
+    much.ReceiveMaximum = RECEIVE_MAXIMUM
+    made.connect("127.0.0.1", port, properties=much)
     return made
 
 
@@ -206,9 +211,8 @@ def told(name: str, taken: Sequence[float]) -> None:
 async def bare(port: int, devices: Devices, times: int) -> None:
     """What paho alone takes for a command, and for the device's reply."""
     heard: queue.SimpleQueue[float] = queue.SimpleQueue()
-    mqtt = client("bare")
+    mqtt = client("bare", port)
     mqtt.on_message = lambda *event: heard.put(time.perf_counter())
-    mqtt.connect("127.0.0.1", port)
     mqtt.subscribe("bench/bare/one", qos=1)
     mqtt.loop_start()
     await asyncio.sleep(1)
@@ -268,9 +272,8 @@ def rate(port: int, seconds: float) -> float:
         nonlocal came
         came += 1
 
-    mqtt = client("taker")
+    mqtt = client("taker", port)
     mqtt.on_message = take
-    mqtt.connect("127.0.0.1", port)
     mqtt.subscribe("bench/sensor/+", qos=1)
     end = time.monotonic() + 1
     while time.monotonic() < end:  # what was kept, and the beginning
@@ -289,9 +292,8 @@ def kept(port: int, sensors: int) -> dict[str, str]:
     def take(mqtt: Client, data: Any, message: MQTTMessage) -> None:
         found[f"sensor.meter_{message.topic.rpartition('/')[2]}"] = message.payload.decode()
 
-    mqtt = client("reader")
+    mqtt = client("reader", port)
     mqtt.on_message = take
-    mqtt.connect("127.0.0.1", port)
     mqtt.subscribe("bench/sensor/+", qos=1)
     while len(found) < sensors:
         mqtt.loop(timeout=0.1)
@@ -301,9 +303,11 @@ def kept(port: int, sensors: int) -> dict[str, str]:
 
 async def flooded(bench: Bench, port: int, sensors: int, seconds: float) -> None:
     """Turns without and with a flood, what is taken in, memory, and whether the last states are right."""
-    said = cycle(f"turn {word} the {name}" for word, name in product(("on", "off"), lamps()))
+    commands = [f"turn {word} the {name}" for word, name in product(("on", "off"), lamps())]
+    for text in commands:  # so that none is said for the first time, neither alone nor in the flood
+        await bench.command(text)
+    said = cycle(commands)
     asked = (f"What is {number} times seven?" for number in count())
-    await turns(bench, 2, said, asked)
     calm = await turns(bench, min(seconds, CALM_SECONDS), said, asked)
     with Flood(port, sensors):
         alone = await asyncio.to_thread(rate, port, min(seconds, CALM_SECONDS))
@@ -357,7 +361,7 @@ async def measure(seconds: float, entities: int) -> None:
     sensors = entities - len(lamps())
     folder = Path(tempfile.mkdtemp(prefix="gateway-bench-mqtt-"))
     try:
-        async with Mosquitto(program, folder / "broker") as broker:
+        async with Mosquitto(program, folder / "broker", AS_IT_COMES) as broker:
             with Devices(broker.port) as devices:
                 for name, topic in lamps().items():
                     devices.keep(described("light", name, topic, schema="json", cmd_t=f"{topic}/set"))

@@ -147,6 +147,19 @@ async def test_a_slow_one_is_waited_for(broker: Mosquitto) -> None:
         assert verdicts(await doing) == ["done"]
 
 
+async def test_its_word_is_heard_though_the_home_says_more_than_can_be_read(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.home.link.FLOOD", -1)  # of any message there are more than can be read
+    async with living(broker, [lamp()]) as lived:
+        home = lived.link._home.connection
+        assert home is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(home._client, "loop_read", lambda: None)  # it does not get to its messages
+            assert verdicts(await lived.do("HassTurnOn", {"name": "Lamp"})) == ["done"]
+        await lived.registry.until("light.lamp", lambda now: now.state == "on", 10)
+
+
 async def test_two_who_command_one_thing_do_it_one_after_the_other(broker: Mosquitto) -> None:
     async with living(broker, [lamp(manner="slow")]) as lived:
         on = asyncio.create_task(lived.do("HassTurnOn", {"name": "Lamp"}))
