@@ -140,17 +140,18 @@ class Line:
 
     async def keep_up(self) -> None:
         """Connects, and again whenever the connection is lost. Never ends."""
-        pause, away_since, told, silent = FIRST_PAUSE, time.monotonic(), False, not self._tells()
+        pause, away_since = FIRST_PAUSE, time.monotonic()
+        told, first = False, self._tells()
         while True:
             since = None
             try:
                 connection = self._session_with_broker()
                 async with connection:
                     since = time.monotonic()
-                    if not silent:
+                    if told or first:
                         version = "5" if connection.protocol is V5 else "3.1.1"
                         log.info("%s: the broker is there (MQTT %s)", self._name, version)
-                    told = False
+                    told = first = False
                     await self._serve(connection)
             except (aiomqtt.MqttError, Unavailable) as error:
                 self.failure = error.message if isinstance(error, Unavailable) else _words(error)
@@ -165,11 +166,12 @@ class Line:
             if since is not None:
                 away_since = now
                 pause = FIRST_PAUSE if now - since > STEADY else pause
-            if not told and not (silent := not self._tells()):
-                told = True
-                log.warning("%s: the broker is away (%s); it is tried until it is back", self._name, self.failure)
+            tells = self._tells()
             # Not in step with all the others that lost the same broker.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            if not told and tells and self._tells():
+                told = True
+                log.warning("%s: the broker is away (%s); it is tried until it is back", self._name, self.failure)
             pause = min(2 * pause, SHORT_PAUSE if now - away_since < LONG_AWAY else LONGEST_PAUSE)
 
     # --- the connection --------------------------------------------------------------------------------------------
