@@ -325,6 +325,7 @@ async def _automations_run(settings: Settings, given: argparse.Namespace) -> int
     from gateway.app import home_zone
     from gateway.automations.reading import read
     from gateway.automations.trial import Assumed, attempt
+    from gateway.home.guarding import Guard
 
     found = {automation.id: automation for automation in read(settings.home.automations_file)}
     if given.id not in found:
@@ -343,7 +344,7 @@ async def _automations_run(settings: Settings, given: argparse.Namespace) -> int
         language=settings.household.languages[0],
     )
     at = given.at.replace(tzinfo=zone) if given.at is not None else None
-    trace = await attempt(found[given.id], assumed, lambda: at or datetime.now(zone), print)
+    trace = await attempt(found[given.id], assumed, Guard.of(settings.home), lambda: at or datetime.now(zone), print)
     if trace is None:
         return 1
     print(f"{trace.outcome}{f': {trace.error}' if trace.error else ''}")

@@ -16,6 +16,7 @@ from gateway.automations.run import Run, Trace
 from gateway.automations.views import View
 from gateway.automations.world import OnTrial
 from gateway.errors import BadRequest
+from gateway.home.guarding import Guard
 from gateway.home.registry import Registry
 from gateway.home.things import UNKNOWN, Condition, Thing
 
@@ -37,7 +38,7 @@ class Assumed:
 
 
 async def attempt(
-    automation: Automation, assumed: Assumed, now: Callable[[], datetime], tell: Callable[[str], None]
+    automation: Automation, assumed: Assumed, guard: Guard, now: Callable[[], datetime], tell: Callable[[str], None]
 ) -> Trace | None:
     """Runs it; None where it would not begin, which is told too. Raises TemplateFailed."""
     registry = Registry()
@@ -53,7 +54,7 @@ async def attempt(
     about = {**about, "id": trigger.id or str(place), "idx": str(place), "alias": trigger.alias}
     topics = {name: Arrival.of(name, text.encode()).value for name, text in assumed.topics.items()}
     known = names(view, automation, about, last_question=assumed.question, language=assumed.language, topics=topics)
-    run = Run(automation, known, view, OnTrial(tell, assumed.answer))
+    run = Run(automation, known, view, OnTrial(tell, guard, assumed.answer))
     if (unmet := unmet_condition(run, automation, view)) is not None:
         tell(unmet)
         return None

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.automations.run import Answered
 from gateway.errors import Forbidden, GatewayError, NotFound, Unavailable
 from gateway.home.acting import Actor, Asker, Wanted
+from gateway.home.guarding import ALWAYS_SAFE, Guard
 from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.home.sandbox import to_json
@@ -121,8 +122,9 @@ class InEarnest:
 class OnTrial:
     """Does nothing, and tells what would be done."""
 
-    def __init__(self, tell: Callable[[str], None], answer: str = "(the assistant's answer)") -> None:
+    def __init__(self, tell: Callable[[str], None], guard: Guard, answer: str = "(the assistant's answer)") -> None:
         self._tell = tell
+        self._guard = guard
         self._answer = answer
 
     async def ask(
@@ -141,7 +143,10 @@ class OnTrial:
         """Tells what would be commanded."""
         for thing_id, order in orders.items():
             values = f" {to_json(dict(order.values))}" if order.values else ""
-            self._tell(f"commands {thing_id}: {order.action}{values}")
+            # By its names, which nobody knows here, it may be allowed still.
+            held = order.action != ALWAYS_SAFE and self._guard.holds(thing_id.partition(".")[0], [thing_id])
+            guarded = " (guarded: not done unless home.allowed names it)" if held else ""
+            self._tell(f"commands {thing_id}: {order.action}{values}{guarded}")
         return "(not done)"
 
     async def publish(self, topic: str, payload: str, *, qos: int, retain: bool) -> None:

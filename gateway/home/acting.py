@@ -16,10 +16,11 @@ import orjson
 from gateway.config import HomeSettings
 from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
 from gateway.home.colors import rgb_of
+from gateway.home.guarding import ALWAYS_SAFE, Guard
 from gateway.home.link import Link
 from gateway.home.orders import Progress, already, assumed, back, changed, moving, progress, settle, unseen
 from gateway.home.registry import Change, Registry
-from gateway.home.speech.intents import DOMAINS, GATED
+from gateway.home.speech.intents import DOMAINS
 from gateway.home.things import ACTIONS, CannotDo, Condition, Order, Publication, Thing
 from gateway.home.tools import bare, listed
 from gateway.shapes import Scope
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 # "guarded": taking it back would need a confirmation, and nothing was sent.
 Verdict = Literal["done", "already", "no_answer", "unavailable", "failed", "guarded"]
 
-GUARDED = GATED - {"scene"}  # these can hurt or let somebody in; a scene here is only its device's own
 UNDO = timedelta(minutes=5)
 UNSETTLED = timedelta(seconds=30)  # so long a thing that did not answer may still do what it was told
 SPEAKERS = 1000  # whose last action is kept
@@ -188,8 +188,7 @@ class Actor:
         self._registry = registry
         self._link = link
         self._seconds = settings.confirm_seconds
-        self._allowed = frozenset(one.casefold() for one in settings.allowed)
-        self._confirm = frozenset(one.casefold() for one in settings.confirm)
+        self._guard = Guard.of(settings)
         self._now = now
         self._record = record
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -231,7 +230,7 @@ class Actor:
         things = (
             self._registry.things.get(thing_id)
             for thing_id, order in wanted.orders.items()
-            if order.action != "stop"  # to stop what moves is always safe
+            if order.action != ALWAYS_SAFE
         )
         return tuple(thing.name for thing in things if thing is not None and self._is_guarded(thing))
 
@@ -285,10 +284,7 @@ class Actor:
         return Outcome(wanted, (*results, *held))
 
     def _is_guarded(self, thing: Thing) -> bool:
-        names = {one.casefold() for one in (*thing.names, thing.id)}
-        if names & self._confirm or (thing.domain in self._confirm and not names & self._allowed):
-            return True
-        return thing.domain in GUARDED and thing.domain not in self._allowed and not names & self._allowed
+        return self._guard.holds(thing.domain, (*thing.names, thing.id))
 
     def _meant(self, tool: str, arguments: Mapping[str, Any]) -> list[Thing]:
         """The exposed things that fit what the call says of them."""

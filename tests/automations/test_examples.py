@@ -37,7 +37,7 @@ async def test_the_washing_machine_is_done(home: Home, examples: str) -> None:
         home.told("sensor.washing_machine", "running")
         home.told("sensor.washing_machine", "idle")  # within its cooldown
         await home.through()
-    assert home.kept == [("The washing machine finished on Monday, 02 March at 07:30.", ())]
+    assert home.preferred == {"washing_machine.finished": "2026-03-02T07:30:00+00:00"}
     assert [turn.utterance for turn in home.asked] == [
         "Tell the household, in one short sentence, that the washing machine has finished."
     ]

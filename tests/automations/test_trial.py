@@ -19,6 +19,9 @@ def config(tmp_path: Path) -> str:
     return str(path)
 
 
+COMMANDS = (("cover.gate", "open"), ("cover.garage", "open"), ("cover.garage", "stop"), ("light.hall", "turn_on"))
+
+
 def test_the_file_is_checked(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["automations", "check", "--config", config]) == 0
     assert "is right: 5 automations, 0 enabled." in capsys.readouterr().out
@@ -46,6 +49,21 @@ def test_the_file_is_checked(config: str, tmp_path: Path, capsys: pytest.Capture
 def test_one_is_tried(config: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--config", config, "automations", "run", *arguments])
     assert said in capsys.readouterr().out
+
+
+def test_what_is_guarded_is_told(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gate.yaml"
+    steps = [{"command": {"entity_id": one, "action": action}} for one, action in COMMANDS]
+    file.write_text(json.dumps([{"id": "gate", "triggers": {"trigger": "mqtt", "topic": "gate"}, "actions": steps}]))
+    Path(config).write_text(f"home: {{automations_file: {json.dumps(str(file))}, allowed: [cover.gate]}}\n")
+    assert main(["--config", config, "automations", "run", "gate"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:-1] == [
+        "commands cover.gate: open",
+        "commands cover.garage: open (guarded: not done unless home.allowed names it)",
+        "commands cover.garage: stop",
+        "commands light.hall: turn_on",
+    ]
 
 
 def test_one_that_is_not_there(config: str, capsys: pytest.CaptureFixture[str]) -> None:
