@@ -87,9 +87,6 @@ RETURNS TABLE (id bigint, distance double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 50
 SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 DECLARE
-    -- Asked once: a stable function in a scan's filter is called for each row.
-    home CONSTANT bigint := current_household();
-    self CONSTANT bigint := current_member();
     filtered CONSTANT boolean := wanted_tags <> '{}' OR only_kind IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL
         OR only_document IS NOT NULL;
     indexed CONSTANT boolean := EXISTS (
@@ -98,7 +95,6 @@ DECLARE
     few boolean;
     ids bigint[];
     distances double precision[];
-    expired bigint[];
 BEGIN
     IF filtered THEN
         kept := kept_knowledge(
@@ -129,25 +125,25 @@ BEGIN
         RETURN QUERY
             SELECT v.ref_id, v.embedding <=> question
             FROM unnest(kept) AS k (id)
-            JOIN vectors v ON v.household_id = home AND v.space_id = space AND v.kind = 'knowledge'
+            JOIN vectors v ON v.household_id = current_household() AND v.space_id = space AND v.kind = 'knowledge'
                           AND v.ref_id = k.id
             ORDER BY 2, 1 DESC
             LIMIT at_most;
     ELSE
-        -- Few, if any: asked once rather than of each row.
-        expired := ARRAY(SELECT e.id FROM knowledge e WHERE e.household_id = home AND e.expires_at <= now());
         -- Apart, so that the few that a member has are found among many of another's.
         RETURN QUERY
             SELECT near.ref_id, near.distance FROM (
                 SELECT v.ref_id, v.embedding <=> question AS distance FROM vectors v
-                WHERE v.household_id = home AND v.space_id = space AND v.kind = 'knowledge'
+                WHERE v.household_id = current_household() AND v.space_id = space AND v.kind = 'knowledge'
                   AND v.member_id IS NULL AND only_member IS NULL
                 UNION ALL
                 SELECT v.ref_id, v.embedding <=> question FROM vectors v
-                WHERE v.household_id = home AND v.space_id = space AND v.kind = 'knowledge'
-                  AND v.member_id = self AND (only_member IS NULL OR v.member_id = only_member)
+                WHERE v.household_id = current_household() AND v.space_id = space AND v.kind = 'knowledge'
+                  AND v.member_id = current_member() AND (only_member IS NULL OR v.member_id = only_member)
             ) AS near
-            WHERE near.ref_id <> ALL (expired)
+            WHERE NOT EXISTS (
+                SELECT FROM knowledge e
+                WHERE e.household_id = current_household() AND e.id = near.ref_id AND e.expires_at <= now())
             ORDER BY 2, 1 DESC
             LIMIT at_most;
     END IF;

@@ -164,8 +164,7 @@ CREATE FUNCTION search_knowledge(
     question text, wanted_tags text[], only_member bigint, at_most integer,
     only_kind text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
     only_document bigint DEFAULT NULL, also text DEFAULT '')
-RETURNS TABLE (
-    id bigint, score double precision, strength double precision, share double precision, misspelt double precision)
+RETURNS TABLE (id bigint, score double precision, strength double precision, share double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 50
 -- One index scan a word, whatever the planner's idea of a word's frequency: it does not know which one it will be.
 SET search_path = public, pg_temp SET enable_seqscan = off SET jit = off
@@ -176,7 +175,7 @@ DECLARE
     k1 CONSTANT double precision := 1.2;
     b CONSTANT double precision := 0.75;
     inflected CONSTANT double precision := 0.5;
-    guessed CONSTANT double precision := 0.8;
+    misspelt CONSTANT double precision := 0.8;
     -- Rows that words find. A commoner word finds none while there are rarer ones, and counts in the rank all the same.
     budget CONSTANT integer := 1500;
     bounds CONSTANT double precision[] := '{0.5,1.1,1.3,1.39,1.44,1.477,1.501,1.519,1.533,1.544}';
@@ -247,9 +246,9 @@ BEGIN
         ) AS v JOIN telling USING (term)
         GROUP BY v.term, v.word
     ), variants AS MATERIALIZED (
-        SELECT known.*, false AS guess FROM known
+        SELECT * FROM known
         UNION ALL
-        SELECT a.term, s.word, s.documents, s.likeness * guessed, true
+        SELECT a.term, s.word, s.documents, s.likeness * misspelt
         FROM telling a CROSS JOIN LATERAL similar_words(a.term) AS s
         WHERE a.size >= 4 AND NOT a.extra AND a.term NOT IN (SELECT known.term FROM known)
     ), terms AS MATERIALIZED (
@@ -257,10 +256,9 @@ BEGIN
         -- only added to the question does not count then.
         -- Where there are few entries hardly a word is rare: what share of a question is there is asked more mildly.
         SELECT a.term, ln(1 + (entries - held.n + 0.5) / (held.n + 0.5)) AS idf,
-               ln(2 + entries / greatest(1, held.n)) AS mild, held.guess
+               ln(2 + entries / greatest(1, held.n)) AS mild
         FROM telling a CROSS JOIN LATERAL (
-            SELECT least(entries, coalesce(sum(v.documents * v.weight), 0)) AS n, bool_and(v.guess) AS guess
-            FROM variants v WHERE v.term = a.term
+            SELECT least(entries, coalesce(sum(v.documents * v.weight), 0)) AS n FROM variants v WHERE v.term = a.term
         ) AS held
         WHERE held.n > 0 OR NOT a.extra
     ), words AS MATERIALIZED (
@@ -328,10 +326,8 @@ BEGIN
         FROM held h JOIN terms t USING (term)
         GROUP BY h.id
     )
-    SELECT r.id, r.score, r.score / (whole.idf * (k1 + 1)), r.weight / whole.mild, whole.guessed / whole.mild
-    FROM ranked r CROSS JOIN (
-        SELECT sum(t.idf) AS idf, sum(t.mild) AS mild, coalesce(sum(t.mild) FILTER (WHERE t.guess), 0) AS guessed
-        FROM terms t) AS whole
+    SELECT r.id, r.score, r.score / (whole.idf * (k1 + 1)), r.weight / whole.mild
+    FROM ranked r CROSS JOIN (SELECT sum(t.idf) AS idf, sum(t.mild) AS mild FROM terms t) AS whole
     ORDER BY 2 DESC, 1 DESC
     LIMIT at_most;
 END

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import pytest
@@ -24,8 +24,12 @@ async def away(postgres: Address, address: Address) -> AsyncIterator[None]:
     owner = await postgres.connect()
     try:
         await owner.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        await owner.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name)
-        await owner.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+        gone = False
+        while not gone:  # whoever was at the door as it was shut comes in still
+            await owner.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name)
+            with suppress(asyncpg.ObjectInUseError):
+                await owner.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+                gone = True
         try:
             yield
         finally:

@@ -1,3 +1,0 @@
--- Takes back 011: what stands at home is told by the broker anew; what was done there is forgotten.
-
-DROP TABLE actions, entities;
