@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from gateway.home.things import Condition
 from gateway.shapes import Scope
 from gateway.store import entities as rows
 from gateway.store.pool import Database
+from gateway.tasks import running
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +32,16 @@ class ActionLog:
         self._waiting: deque[ActionRecord] = deque(maxlen=MOST)
         self._more = asyncio.Event()
         self._writing = asyncio.Lock()  # nothing is noted twice
-        self._task: asyncio.Task[None] | None = None
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="actions")
+        await self._stack.enter_async_context(running(self._run(), "actions"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._stack.aclose()
         with suppress(GatewayError):
             await self.write()
 

@@ -11,7 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -26,6 +26,7 @@ from gateway.shapes import Scope
 from gateway.store import measurements
 from gateway.store.measurements import Reading
 from gateway.store.pool import Database
+from gateway.tasks import running
 
 log = logging.getLogger(__name__)
 
@@ -93,23 +94,17 @@ class History:
         self._last: dict[str, _Last] = {}
         self._waiting: deque[Reading] = deque()
         self._dropped = 0
-        self._stack = ExitStack()
-        self._task: asyncio.Task[None] | None = None
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self._stack.enter_context(self._registry.watching(self.heard))
-        self._task = asyncio.create_task(self._run(), name="history of the home")
+        await self._stack.enter_async_context(running(self._run(), "history of the home"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._stack.aclose()
         for last in self._last.values():
             self._take(last)
         with suppress(GatewayError):  # what PostgreSQL does not take now is lost: it is no more than a batch's time

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ from gateway.home.things import Condition, Thing
 from gateway.shapes import Scope
 from gateway.store import entities as rows
 from gateway.store.pool import Database
+from gateway.tasks import running
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +39,18 @@ class Keeping:
         self._scope = scope
         self._now = now
         self._changed: set[str] = set()
-        self._stack = ExitStack()
-        self._task: asyncio.Task[None] | None = None
+        self._stack = AsyncExitStack()
         self._away = False
 
     async def __aenter__(self) -> Self:
         self._stack.enter_context(self._registry.watching(self._heard))
-        self._task = asyncio.create_task(self._run(), name="entities")
+        await self._stack.enter_async_context(running(self._run(), "entities"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._stack.aclose()
         with suppress(GatewayError):  # the broker tells it again
             await self.write()
 

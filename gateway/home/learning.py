@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from gateway.home.platforms.zigbee2mqtt import Zigbee2Mqtt
 from gateway.home.registry import Change, Registry
 from gateway.home.things import UNKNOWN, Condition, Thing
 from gateway.metrics import Metrics
+from gateway.tasks import running
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +172,8 @@ class Learning:
         self._keeping = keeping
         self._kept = Registry()
         self._file = settings.entities_file
-        self._task: asyncio.Task[None] | None = None
         self._stack = ExitStack()
+        self._following = AsyncExitStack()
         registries = [Registry(), Registry()]
         self._configured = Configured(link, registries[0], now)
         self._ids_file = ids
@@ -207,17 +208,13 @@ class Learning:
                 log.warning("what stood at home is not known before the broker tells: %s", error.message)
         for source in self._sources:
             source.open()
-        self._task = asyncio.create_task(self._follow(), name="entities file")
+        await self._following.enter_async_context(running(self._follow(), "entities file"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._following.aclose()
         if self._saving is not None:
             await self._saving
         await self._save_ids()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
 from gateway.errors import GatewayError
+from gateway.tasks import running
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +25,18 @@ class Rounds:
         self._name = name
         self._work = work
         self._wanted = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._stack = AsyncExitStack()
         self._waiting = False
 
     async def __aenter__(self) -> Self:
         self._wanted.set()  # what an earlier run left
-        self._task = asyncio.create_task(self._run(), name=self._name)
+        await self._stack.enter_async_context(running(self._run(), self._name))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._stack.aclose()
 
     def wake(self) -> None:
         """Begins a round soon."""
