@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -146,7 +147,7 @@ Heard = tuple[str | None, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Z2mDriver:
+class Z2mDriver(ABC):
     """What all of them share: the device's topic, its JSON, its availability."""
 
     topic: str
@@ -175,13 +176,13 @@ class Z2mDriver:
         wanted = self.wanted(order, now)
         return (Publication(f"{self.topic}/set", orjson.dumps(wanted).decode()),)
 
+    @abstractmethod
     def heard(self, told: Told, before: Condition, at: datetime) -> Heard:
         """The state, None where it was not told, and the attributes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        """What is set on the device."""
-        raise NotImplementedError
+        """What is set on the device. Raises CannotDo."""
 
     def value(self, told: Told, name: str) -> Any:
         """What was told of a feature; None where nothing was."""
