@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.automations.run import Answered
 from gateway.errors import Forbidden, GatewayError, NotFound, Unavailable
-from gateway.home.acting import Actor, Asker, Wanted
+from gateway.home.acting import Actor, Asker
 from gateway.home.guarding import ALWAYS_SAFE, Guard
 from gateway.home.link import Link
 from gateway.home.registry import Registry
@@ -55,15 +55,11 @@ class InEarnest:
 
     async def act(self, orders: Mapping[str, Order]) -> str:
         """Commands things that are exposed and need no confirmation. Raises GatewayError where one does not do it."""
-        actor, registry = self._assistant.actor, self._assistant.registry
-        for thing_id in orders:
-            thing = registry.things.get(thing_id)
-            if thing is None or not thing.exposed:
-                raise NotFound(f"there is no {thing_id} that may be touched")
+        actor = self._assistant.actor
         if actor is None:
             raise Unavailable("nothing can be commanded here")
         action = next(iter(orders.values())).action
-        wanted = Wanted(action, {"name": list(orders)}, orders)
+        wanted = actor.ordered(orders)
         if guarded := actor.guarded(wanted):
             raise Forbidden(f"{', '.join(guarded)} may not be moved without a confirmation; see home.allowed")
         asker = Asker(self._assistant.scope, EDGE, self._speaker, f"{action} {', '.join(orders)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -18,7 +18,18 @@ from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
 from gateway.home.colors import rgb_of
 from gateway.home.guarding import ALWAYS_SAFE, Guard
 from gateway.home.link import Link
-from gateway.home.orders import Progress, already, assumed, back, changed, moving, progress, settle, unseen
+from gateway.home.orders import (
+    Progress,
+    already,
+    assumed,
+    back,
+    changed,
+    concerned,
+    moving,
+    progress,
+    settle,
+    unseen,
+)
 from gateway.home.registry import Change, Registry
 from gateway.home.speech.intents import DOMAINS
 from gateway.home.things import ACTIONS, CannotDo, Condition, Order, Publication, Thing
@@ -97,8 +108,6 @@ class Asker:
 class Wanted:
     """What a tool call comes to: an order for each thing, by its id. Never empty."""
 
-    tool: str
-    arguments: Mapping[str, Any]
     orders: Mapping[str, Order]
 
 
@@ -193,7 +202,7 @@ class Actor:
         self._record = record
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unsettled: dict[str, datetime] = {}
-        self._last: OrderedDict[tuple[int, str], _Last] = OrderedDict()
+        self._last: OrderedDict[tuple[Scope, str], _Last] = OrderedDict()
 
     def wanted(self, tool: str, arguments: Mapping[str, Any], area: str | None) -> Wanted:
         """What the call of that tool (HassTurnOn ...) comes to, for somebody in `area`. Raises NotFound where no
@@ -209,21 +218,21 @@ class Actor:
                 refused = refused or error
         if not orders:
             raise refused or NotFound("nothing that is known here is meant by that")
-        return Wanted(tool, dict(arguments), self._singled_out(name, arguments, orders, area))
+        return Wanted(self._singled_out(name, arguments, orders, area))
 
-    def ordered(self, thing_ids: Iterable[str], order: Order) -> Wanted:
-        """An order for things by their ids, for who knows them. Raises NotFound, CannotDo, BadRequest."""
-        if order.action not in ACTIONS or not set(order.values) <= set(ACTIONS[order.action]):
-            raise BadRequest(f"there is no action {order.action} with {', '.join(order.values) or 'no values'}")
-        orders: dict[str, Order] = {}
-        for thing_id in thing_ids:
+    def ordered(self, orders: Mapping[str, Order]) -> Wanted:
+        """Orders for things by their ids, for who knows them. Raises NotFound, CannotDo, BadRequest."""
+        possible: dict[str, Order] = {}
+        for thing_id, order in orders.items():
+            if order.action not in ACTIONS or not set(order.values) <= set(ACTIONS[order.action]):
+                raise BadRequest(f"there is no action {order.action} with {', '.join(order.values) or 'no values'}")
             thing = self._registry.things.get(thing_id)
             if thing is None or not thing.exposed:
-                raise NotFound(f"there is no {thing_id} here")
-            orders[thing_id] = self._possible(thing, order)
-        if not orders:
+                raise NotFound(f"there is no {thing_id} that may be touched")
+            possible[thing_id] = self._possible(thing, order)
+        if not possible:
             raise BadRequest("no thing is named")
-        return Wanted("", {}, orders)
+        return Wanted(possible)
 
     def guarded(self, wanted: Wanted) -> tuple[str, ...]:
         """The names of those things that may be moved with an allowance or a confirmation only, and have none."""
@@ -252,22 +261,27 @@ class Actor:
             ours = progress(sent.order, sent.before, now) > Progress.NONE or _alike(last.partly.get(sent.thing_id), now)
             if thing is None or not thing.exposed or not ours:
                 continue
-            order = back(thing.domain, sent.before, now) if sent.order.action not in _NOT_TAKEN_BACK else None
+            seen = concerned(sent.order, sent.before, now)
+            order = back(thing.domain, sent.before, seen) if sent.order.action not in _NOT_TAKEN_BACK else None
             if order is not None:
                 try:
                     orders[thing.id] = self._possible(thing, order)
                 except CannotDo:
                     continue
-        return Wanted("undo", {}, orders) if orders else None
+        return Wanted(orders) if orders else None
 
-    async def undo(self, asker: Asker, *, confirmed: bool = False) -> Outcome | None:
-        """Takes back this speaker's last action; None where there is none of the last five minutes. Unless `confirmed`,
-        guarded things stay as they are and are reported so. Raises Unavailable."""
+    async def undo(self, asker: Asker, agreed: Mapping[str, Order] | None = None) -> Outcome | None:
+        """Takes back this speaker's last action; None where there is none of the last five minutes. Guarded things stay
+        as they are and are reported so. With `agreed` only those orders are carried out, guarded or not, that would
+        still be given. Raises Unavailable."""
         wanted = self.undoing(asker)
-        if wanted is None:
+        if wanted is not None and agreed is not None:
+            wanted = Wanted({one: order for one, order in wanted.orders.items() if agreed.get(one) == order})
+        if wanted is None or not wanted.orders:
             return None
+        last = self._last[_speaker(asker)]
         held: list[Result] = []
-        if not confirmed:
+        if agreed is None:
             for thing_id in wanted.orders:
                 thing = self._registry.things[thing_id]
                 if self._is_guarded(thing):
@@ -277,10 +291,10 @@ class Actor:
         open_orders = {thing_id: order for thing_id, order in wanted.orders.items() if thing_id not in kept}
         results: tuple[Result, ...] = ()
         if open_orders:
-            results = (await self._carry_out(Wanted("undo", {}, open_orders), asker, keep=False)).results
-        last = self._last.get(_speaker(asker))
-        if last is not None:  # taken back once is enough; what waits for a confirmation stays to be taken back
-            last.sent = [sent for sent in last.sent if sent.thing_id in kept]
+            results = (await self._carry_out(Wanted(open_orders), asker, keep=False)).results
+        # Taken back once is enough; what waits for a confirmation, or failed, stays to be taken back.
+        gone = {result.thing_id for result in results if result.verdict in {"done", "already"}}
+        last.sent = [sent for sent in last.sent if sent.thing_id in wanted.orders.keys() - gone]
         return Outcome(wanted, (*results, *held))
 
     def _is_guarded(self, thing: Thing) -> bool:
@@ -293,7 +307,7 @@ class Actor:
         names, areas, floors, domains, classes = (
             listed(arguments.get(key)) for key in ("name", "area", "floor", "domain", "device_class")
         )
-        names = tuple(name for name in names if name != "all")  # so says Home Assistant for none
+        names = self._said_names(names)
         own = DOMAINS.get(tool, frozenset())
         if not own and not (names or areas or floors or domains or classes):
             raise BadRequest("a name, an area, a floor or a domain is needed", field="name")
@@ -318,11 +332,19 @@ class Actor:
             raise BadRequest("this kind of thing has to be named, one by one", field="name")
         return found
 
+    def _said_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The names that were said; "all", unless something is called so, is how Home Assistant says none."""
+        called = any(
+            thing.exposed and any(name.casefold() == "all" for name in thing.names)
+            for thing in self._registry.things.values()
+        )
+        return tuple(name for name in names if called or name != "all")
+
     def _singled_out(
         self, tool: str, arguments: Mapping[str, Any], orders: dict[str, Order], area: str | None
     ) -> dict[str, Order]:
         """Of several things that fit, those that are meant: one by its name, or all of a place."""
-        named = any(name != "all" for name in listed(arguments.get("name")))
+        named = bool(self._said_names(listed(arguments.get("name"))))
         placed = any(listed(arguments.get(key)) for key in ("area", "floor"))
         if not named and (hears := _HEARS.get(tool)) is not None:
             orders = {one: o for one, o in orders.items() if self._registry.condition(one).state in hears} or orders
@@ -354,8 +376,10 @@ class Actor:
                 _publications(thing, order, now)
             except CannotDo:  # what knows no positions can still be opened and closed
                 order = Order("open" if order.values["position"] else "close")
-        _publications(thing, settle(order, now), now)
-        return order
+        settled = settle(order, now)
+        _publications(thing, settled, now)
+        # Which way it is toggled is what somebody agrees to; a volume may be changed by others until it is sent.
+        return settled if order.action == "toggle" else order
 
     async def _carry_out(self, wanted: Wanted, asker: Asker, *, keep: bool) -> Outcome:
         if not self._link.connected:
@@ -529,8 +553,8 @@ def _alike(one: Condition | None, other: Condition) -> bool:
     return one is not None and (one.state, one.attributes) == (other.state, other.attributes)
 
 
-def _speaker(asker: Asker) -> tuple[int, str]:
-    return asker.scope.household_id, asker.speaker
+def _speaker(asker: Asker) -> tuple[Scope, str]:
+    return asker.scope, asker.speaker
 
 
 def _publications(thing: Thing, order: Order, now: Condition) -> tuple[Publication, ...]:

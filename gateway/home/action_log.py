@@ -61,8 +61,18 @@ class ActionLog:
                 self._waiting = deque((one for one in self._waiting if id(one) not in written), MOST)
 
     async def _write(self, scope: Scope, batch: Sequence[ActionRecord]) -> None:
-        async with self._database.scoped(scope) as connection:
-            await rows.log_actions(connection, [_row(record) for record in batch], scope.member_id)
+        try:
+            async with self._database.scoped(scope) as connection:
+                await rows.log_actions(connection, [_row(record) for record in batch], scope.member_id)
+        except GatewayError:
+            raise
+        except Exception:
+            # A boundary: one record that PostgreSQL refuses must not cost the others.
+            if len(batch) == 1:
+                log.exception("an order to %s could not be noted", batch[0].thing_id)
+            else:
+                for record in batch:
+                    await self._write(scope, [record])
 
     async def _run(self) -> None:
         away = False
@@ -77,10 +87,6 @@ class ActionLog:
                 away = True
                 self._more.set()
                 await asyncio.sleep(PAUSE_SECONDS)
-            except Exception:
-                # A task's boundary: what is wrong with one record must not end all later ones.
-                log.exception("what was done at home could not be noted")
-                self._waiting.clear()
             else:
                 away = False
 
@@ -90,7 +96,7 @@ def _row(record: ActionRecord) -> rows.Action:
         record.at,
         record.edge,
         record.speaker,
-        record.words,
+        record.words.replace("\0", ""),  # which PostgreSQL takes in no text
         record.thing_id,
         record.action,
         record.values,

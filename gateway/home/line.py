@@ -195,7 +195,6 @@ class Line:
 
     async def _serve(self, connection: Connection) -> None:
         connection.settled = True
-        self._unsubscribed.clear()
         self._to_subscribe.clear()
         self.ask_again()
         self.connection = connection

@@ -5,11 +5,12 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from gateway.home.colors import rgb_of
+from gateway.home.colors import rgb_from_hs, rgb_of
 from gateway.home.things import Condition, Order
 
 BRIGHTNESS, POSITION, TEMPERATURE, VOLUME, MIRED = 3, 1, 0.1, 0.02, 3
@@ -52,6 +53,8 @@ _CONCERNS: Mapping[str, tuple[str, ...]] = {
     "next": ("media_title",),
     "previous": ("media_title",),
 }
+# These are about their attributes only.
+_STATE_APART = frozenset({"set_tilt", "set_fan_mode", "set_humidity", "set_volume", "change_volume", "mute", "unmute"})
 
 
 class Progress(IntEnum):
@@ -106,7 +109,9 @@ def progress(order: Order, before: Condition, now: Condition) -> Progress:
     if action == "change_volume":
         was, level = (_number(one.attributes.get("volume_level")) for one in (before, now))
         by = _number(values.get("by")) or 0.0
-        return _stage(was is not None and level is not None and (level - was) * by > 0)
+        return _stage(level is not None and (was is None or (level - was) * by > 0))
+    if action == "toggle":  # of what was unknown before: whichever way it went
+        return _stage(now.state not in {"unknown", before.state})
     return _stage(_fulfilled(action, values, now))
 
 
@@ -122,6 +127,16 @@ def already(order: Order, now: Condition) -> bool:
 def moving(now: Condition) -> bool:
     """Whether the thing is on its way somewhere."""
     return now.state in _MOVING
+
+
+def concerned(order: Order, before: Condition, now: Condition) -> Condition:
+    """How the thing stands in what the order is about; in all else as `before`: who turned that may have meant it."""
+    names = _CONCERNS.get(order.action, () if order.action in _STATES else None)
+    if names is None or order.action in {"turn_on", "turn_off"}:
+        return now
+    others = {name: value for name, value in before.attributes.items() if name not in names}
+    state = before.state if order.action in _STATE_APART else now.state
+    return replace(now, state=state, attributes={**now.attributes, **others})
 
 
 def changed(order: Order, before: Condition, now: Condition) -> bool:
@@ -329,8 +344,7 @@ def _rgb(condition: Condition) -> tuple[int, int, int] | None:
     if isinstance(hs, (list, tuple)) and len(hs) == 2:
         hue, saturation = (_number(one) for one in hs)
         if hue is not None and saturation is not None:
-            red, green, blue = colorsys.hsv_to_rgb(hue % 360 / 360, min(max(saturation, 0), 100) / 100, 1)
-            return round(red * 255), round(green * 255), round(blue * 255)
+            return rgb_from_hs(hue, saturation)
     return rgb_of(told.get("color"))
 
 

@@ -23,7 +23,7 @@ ACTED = "acted"  # the reason why the cache was not asked: the gateway did itsel
 @dataclass
 class Answer:
     """Belongs to one run of the pipeline. Times are milliseconds. `live` is how things at home stand that were asked
-    about; `actions` what became of those that were to be moved."""
+    about; `actions` what became of those that were to be moved; `refused`: what else was to be done could not."""
 
     turn: Turn
     language: str = "en"
@@ -38,6 +38,7 @@ class Answer:
     recalled: Recalled = field(default_factory=Recalled)
     live: tuple[Source, ...] = ()
     actions: tuple[Mapping[str, Any], ...] = ()
+    refused: bool = False
     degraded: set[str] = field(default_factory=set)
     finish: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)

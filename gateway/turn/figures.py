@@ -45,7 +45,7 @@ class Figures:
     async def __call__(self) -> Glance:
         """How it stands now."""
         turns = memory = None
-        midnight = datetime.now(self._time_zone).astimezone(self._time_zone).replace(hour=0, minute=0, second=0)
+        midnight = datetime.now(self._time_zone).replace(hour=0, minute=0, second=0, microsecond=0)
         try:
             async with asyncio.timeout(CHECK_SECONDS), self._database.scoped(self._household) as connection:
                 turns = await conversations.count_since(connection, midnight)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,9 +26,9 @@ from gateway.home.registry import Registry
 from gateway.home.speech import answers
 from gateway.home.speech.intents import CLOCK, LIVE_CONTEXT, Commands, Understood
 from gateway.home.speech.wishes import asks_to_act, asks_to_undo
-from gateway.home.things import UNKNOWN, CannotDo, Condition, Thing
+from gateway.home.things import UNKNOWN, CannotDo, Condition, Order, Thing
 from gateway.shapes import CacheControl, ChatRequest, Delta, Entity, Finish, Message, Source, ToolCall, Turn, Usage
-from gateway.turn.act import Act, Consents
+from gateway.turn.act import Act, Consents, Speaker
 from gateway.turn.answer import Answer
 from gateway.turn.phrases import phrase
 
@@ -71,7 +71,7 @@ class _Came:
 
     result: str
     text: str = ""
-    asks: bool = False  # `text` asks whether it should be done
+    agreed: Callable[[], Awaitable[Act]] | None = None  # `text` asks whether this should be done
     actions: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -159,7 +159,9 @@ class Home:
         if understood.ask_model_after:
             return self._look(understood, turn.area)
         call = ToolCall(understood.tool, understood.arguments)
-        came = await self._carry_out(call, asker, understood.language, conversation_id, understood)
+        came = await self._carry_out(call, asker, understood.language, understood)
+        if came.agreed is not None:
+            self._ask((conversation_id, asker.scope), understood.language, [came.agreed])
         return Act(understood.intent, understood.language, came.text, actions=came.actions)
 
     def _look(self, understood: Understood, area: str | None) -> Act | Live | None:
@@ -187,8 +189,9 @@ class Home:
             )
             for thing in known
         ]
-        # "Are all the lights off?" is not answered with yes while one of them cannot be asked.
-        partly = len(known) < len(things) and understood.response not in {"any", "any_short", "which"}
+        # While one of them cannot be asked, only "yes, one is" is certain.
+        found = any(answers.is_as(one, str(understood.about.get("state", ""))) for one in seen)
+        partly = len(known) < len(things) and not (understood.response in {"any", "any_short"} and found)
         words = None if partly else answers.tell(understood, seen)
         if not words:
             return Live(understood.intent, sources)
@@ -251,7 +254,6 @@ class Home:
         call: ToolCall,
         asker: Asker,
         language: str,
-        conversation_id: str,
         understood: Understood | None = None,
         agreed: Wanted | None = None,
     ) -> _Came:
@@ -263,8 +265,8 @@ class Home:
             names = self._actor.guarded(wanted) if agreed is None else ()
             if names:
                 text = _question(wanted, names, language)
-                self._ask(call, asker, language, conversation_id, understood, wanted)
-                return _Came(_error("ConfirmationNeeded", f"Not done. The user was asked: {text}"), text, asks=True)
+                go = partial(self._agreed, call, asker, language, understood, wanted)
+                return _Came(_error("ConfirmationNeeded", f"Not done. The user was asked: {text}"), text, go)
             outcome = await self._actor.carry_out(wanted, asker)
         except (NotFound, Ambiguous, CannotDo, BadRequest, Unavailable) as error:
             log.info("at home, %s: %s", call.name, error.message)
@@ -273,26 +275,28 @@ class Home:
         words = answers.confirm(understood, report) if understood is not None else None
         return _Came(report, _told(outcome, language, words), actions=_actions(outcome))
 
-    def _ask(
-        self,
-        call: ToolCall,
-        asker: Asker,
-        language: str,
-        conversation_id: str,
-        understood: Understood | None,
-        wanted: Wanted,
-    ) -> None:
+    async def _agreed(
+        self, call: ToolCall, asker: Asker, language: str, understood: Understood | None, wanted: Wanted
+    ) -> Act:
+        came = await self._carry_out(call, asker, language, understood, agreed=wanted)
         intent = understood.intent if understood is not None else tools.bare(call.name)
+        return Act(intent, language, came.text, actions=came.actions)
+
+    def _ask(self, speaker: Speaker, language: str, agreed: Sequence[Callable[[], Awaitable[Act]]]) -> None:
+        """Does all of it after a yes."""
 
         async def go() -> Act:
-            came = await self._carry_out(call, asker, language, conversation_id, understood, agreed=wanted)
-            return Act(intent, language, came.text, actions=came.actions)
+            acts = [await one() for one in agreed]
+            actions = tuple(action for act in acts for action in act.actions)
+            return replace(acts[0], text=" ".join(dict.fromkeys(act.text for act in acts)), actions=actions)
 
-        self._consents.ask((conversation_id, asker.scope), language, go, _left_alone(language), forgetting=False)
+        self._consents.ask(speaker, language, go, _left_alone(language), forgetting=False)
 
-    async def _undo(self, asker: Asker, language: str, conversation_id: str, *, confirmed: bool = False) -> Act:
+    async def _undo(
+        self, asker: Asker, language: str, conversation_id: str, agreed: Mapping[str, Order] | None = None
+    ) -> Act:
         try:
-            outcome = await self._actor.undo(asker, confirmed=confirmed)
+            outcome = await self._actor.undo(asker, agreed)
         except Unavailable:
             return Act(UNDO, language, phrase(language, "home_away"))
         if outcome is None:
@@ -301,10 +305,10 @@ class Home:
         text = _told(outcome, language, phrase(language, "undone", names=names) if names else None, undone=True)
         if guarded := {result.thing_id: result.name for result in outcome.results if result.verdict == "guarded"}:
             orders = {thing_id: order for thing_id, order in outcome.wanted.orders.items() if thing_id in guarded}
-            question = _question(replace(outcome.wanted, orders=orders), tuple(guarded.values()), language)
-            text = f"{text} {question}" if names else question
-            again = partial(self._undo, asker, language, conversation_id, confirmed=True)
-            self._consents.ask((conversation_id, asker.scope), language, again, _left_alone(language), forgetting=False)
+            question = _question(Wanted(orders), tuple(guarded.values()), language)
+            text = f"{text} {question}" if len(guarded) < len(outcome.results) else question
+            again = partial(self._undo, asker, language, conversation_id, orders)
+            self._ask((conversation_id, asker.scope), language, [again])
         return Act(UNDO, language, text, actions=_actions(outcome))
 
     # --- what the model does
@@ -328,8 +332,9 @@ class Home:
                 return
             with answer.step("home"):
                 came = [await self._called(answer, call) for call in said.calls]
-            if any(one.asks for one in came):
-                words = " ".join(one.text for one in sorted(came, key=lambda one: one.asks) if one.text)
+            if agreed := [one.agreed for one in came if one.agreed is not None]:
+                self._ask((answer.conversation_id, answer.turn.scope), answer.language, agreed)
+                words = " ".join(one.text for one in sorted(came, key=lambda one: one.agreed is not None) if one.text)
                 yield answer.spoken(words)
                 yield Delta(finish=Finish("stop", used, said.finish.model))
                 return
@@ -352,10 +357,9 @@ class Home:
             return _Came(tools.live_context(self._registry, call.arguments, self._now()))
         if name not in tools.ACTING:
             return _Came(tools.date_time(self._now()))
-        came = await self._carry_out(
-            call, _asker(turn, answer.conversation_id), answer.language, answer.conversation_id
-        )
+        came = await self._carry_out(call, _asker(turn, answer.conversation_id), answer.language)
         answer.actions += came.actions
+        answer.refused = answer.refused or not (came.actions or came.agreed)
         if came.actions:
             answer.intent = answer.intent or name
         return came

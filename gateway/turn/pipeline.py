@@ -268,8 +268,9 @@ def _question(answer: Answer) -> Question:
 
 def _instead_of_nothing(answer: Answer) -> str:
     """The sentence for an answer without words: behind a tool's result, what the result says."""
-    if answer.actions:
-        return "done" if all(action["verdict"] in ("done", "already") for action in answer.actions) else "failed"
+    if answer.actions or answer.refused:
+        well = all(action["verdict"] in ("done", "already") for action in answer.actions)
+        return "done" if well and not answer.refused else "failed"
     results = [message.content for message in answer.turn.continuation if message.role == "tool"]
     if not results:
         return "empty"

@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from gateway.automations.engine import Automations
 from gateway.automations.world import Assistant
 from gateway.config import MqttSettings
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotFound
 from gateway.home.acting import Asker, Outcome, Result, Verdict, Wanted
 from gateway.home.line import Message
 from gateway.home.link import Link
 from gateway.home.registry import Registry
-from gateway.home.things import Condition, Thing
+from gateway.home.things import Condition, Order, Thing
 from gateway.shapes import CacheOutcome, Reply, Scope, Turn
 from tests.mosquitto_server import Mosquitto
 
@@ -31,10 +31,17 @@ SEEN = "test/seen"
 class ScriptedActor:
     """Takes every order, does as its script says, and remembers."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
         self.carried: list[tuple[Wanted, Asker]] = []
         self.verdict: Verdict = "done"
         self.locked: tuple[str, ...] = ()
+
+    def ordered(self, orders: Mapping[str, Order]) -> Wanted:
+        for thing_id in orders:
+            if (thing := self.registry.things.get(thing_id)) is None or not thing.exposed:
+                raise NotFound(f"there is no {thing_id} that may be touched")
+        return Wanted(orders)
 
     def guarded(self, wanted: Wanted) -> tuple[str, ...]:
         return tuple(name for name in wanted.orders if name in self.locked)
@@ -53,7 +60,7 @@ class Home:
     folder: Path
     url: str
     registry: Registry = field(default_factory=Registry)
-    actor: ScriptedActor = field(default_factory=ScriptedActor)
+    actor: ScriptedActor = field(init=False)
     asked: list[Turn] = field(default_factory=list)
     answer: str = "Well then."
     fails: GatewayError | None = None
@@ -65,6 +72,9 @@ class Home:
     time: datetime = datetime(2026, 3, 2, 7, 30, tzinfo=UTC)
     came: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
     link: Link = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.actor = ScriptedActor(self.registry)
 
     def now(self) -> datetime:
         return self.time

@@ -298,7 +298,7 @@ async def test_only_what_is_exposed_is_there(broker: Mosquitto) -> None:
         with pytest.raises(NotFound):
             lived.actor.wanted("HassTurnOn", {"name": "light.lamp"}, None)
         with pytest.raises(NotFound):
-            lived.actor.ordered(["light.lamp"], Order("turn_on"))
+            lived.actor.ordered({"light.lamp": Order("turn_on")})
         with pytest.raises(NotFound):
             lived.actor.wanted("HassTurnOn", {"area": "Cellar"}, None)
         with pytest.raises(NotFound):
@@ -413,8 +413,62 @@ async def test_undo_opens_nothing_guarded_without_a_yes(broker: Mosquitto) -> No
         assert lived.actor.guarded(wanted) == ("Door",)
         assert verdicts(await lived.actor.undo(ANNA)) == ["guarded"]
         assert lived.truth("lock.door") == "locked"
-        assert verdicts(await lived.actor.undo(ANNA, confirmed=True)) == ["done"]
+        assert verdicts(await lived.actor.undo(ANNA, wanted.orders)) == ["done"]
         assert lived.truth("lock.door") == "unlocked"
+
+
+async def test_a_yes_to_one_undo_is_none_to_another(broker: Mosquitto) -> None:
+    devices: list[Device] = [
+        Lock("lock.door", "Door", state={"state": "unlocked"}),
+        Lock("lock.shed", "Shed", state={"state": "unlocked"}),
+    ]
+    async with living(broker, devices) as lived:
+        await lived.do("HassTurnOn", {"name": "Door"})
+        agreed = lived.actor.undoing(ANNA)
+        assert agreed is not None
+        await lived.do("HassTurnOn", {"name": "Shed"})
+        assert await lived.actor.undo(ANNA, agreed.orders) is None
+        assert (lived.truth("lock.door"), lived.truth("lock.shed")) == ("locked", "locked")
+
+
+async def test_what_could_not_be_taken_back_may_be_tried_again(broker: Mosquitto) -> None:
+    async with living(broker, [lamp()], seconds=SHORT) as lived:
+        await lived.do("HassTurnOn", {"name": "Lamp"})
+        lived.house.devices["light.lamp"].manner = "dead"
+        assert verdicts(await lived.actor.undo(ANNA)) == ["no_answer"]
+        lived.house.devices["light.lamp"].manner = "prompt"
+        assert verdicts(await lived.actor.undo(ANNA)) == ["done"]
+        assert lived.truth("light.lamp") == "off"
+
+
+async def test_one_member_does_not_take_back_what_another_did(broker: Mosquitto) -> None:
+    one, two = (replace(ANNA, scope=Scope(1, number, f"m{number}")) for number in (1, 2))
+    async with living(broker, [lamp()]) as lived:
+        await lived.do("HassTurnOn", {"name": "Lamp"}, asker=one)
+        assert await lived.actor.undo(two) is None
+        assert verdicts(await lived.actor.undo(one)) == ["done"]
+
+
+async def test_a_toggle_goes_the_way_that_was_seen(broker: Mosquitto) -> None:
+    devices: list[Device] = [Lock("lock.door", "Door", state={"state": "unlocked"})]
+    async with living(broker, devices) as lived:
+        assert lived.actor.wanted("HassToggle", {"name": "Door"}, None).orders == {"lock.door": Order("lock")}
+
+
+async def test_limits_hold_for_who_knows_the_ids_too(broker: Mosquitto) -> None:
+    async with living(broker, [lamp()]) as lived:
+        thing = lived.registry.things["light.lamp"]
+        lived.registry.put(replace(thing, limits={"brightness": (10, 200)}))
+        with pytest.raises(CannotDo, match="from 10 to 200"):
+            lived.actor.ordered({"light.lamp": Order("turn_on", {"brightness": 250})})
+        with pytest.raises(BadRequest, match="no action"):
+            lived.actor.ordered({"light.lamp": Order("explode")})
+
+
+async def test_a_thing_may_be_called_all(broker: Mosquitto) -> None:
+    devices: list[Device] = [lamp(), Light("light.all", "All", "Kitchen", "Ground Floor")]
+    async with living(broker, devices) as lived:
+        assert set(lived.actor.wanted("HassTurnOn", {"name": "all"}, None).orders) == {"light.all"}
 
 
 async def test_who_goes_away_leaves_a_record_and_a_way_back(broker: Mosquitto) -> None:

@@ -209,6 +209,28 @@ async def test_nothing_is_heard_after_unsubscribing(broker: Mosquitto) -> None:
         assert gone.queue.empty()
 
 
+async def test_what_was_unsubscribed_while_away_is_left_at_the_broker(broker: Mosquitto) -> None:
+    """Whose session outlives the connection."""
+    gone, metrics = Heard(), Metrics()
+    async with (
+        other(broker) as (client, _),
+        Wire(broker) as wire,
+        Link(settings(wire.url), "gateway-1", metrics) as link,
+    ):
+        link.subscribe("house/lamp", gone)
+        await settled(link)
+        wire.cut()
+        await away(link)
+        link.unsubscribe("house/lamp", gone)
+        await settled(link)
+        before = metrics.registry.get_sample_value("gateway_mqtt_messages_total", {"direction": "in"})
+        await client.publish("house/lamp", "ON", qos=1)
+        await settled(link)
+        after = metrics.registry.get_sample_value("gateway_mqtt_messages_total", {"direction": "in"})
+        assert before is not None
+        assert after == before + 1  # no more than the probe of `settled`
+
+
 async def test_one_part_that_fails_does_not_keep_the_others_from_hearing(
     broker: Mosquitto, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.home.colors import rgb_of
-from gateway.home.orders import Progress, already, assumed, back, changed, progress, settle, unseen
+from gateway.home.orders import Progress, already, assumed, back, changed, concerned, progress, settle, unseen
 from gateway.home.things import ACTIONS, Condition, Order
 
 
@@ -177,3 +177,50 @@ def test_colours() -> None:
     assert rgb_of("sort of blue") is None
     assert rgb_of([1, 2, 300]) is None
     assert rgb_of([1, 2, float("nan")]) is None
+
+
+@pytest.mark.parametrize(
+    "order,domain,before,now,taken_back",
+    [
+        (
+            Order("pause"),
+            "media_player",
+            stood("playing", volume_level=0.3),
+            stood("paused", volume_level=0.5),
+            Order("play"),
+        ),
+        (
+            Order("set_volume", {"volume_level": 0.5}),
+            "media_player",
+            stood("playing", volume_level=0.3),
+            stood("paused", volume_level=0.5),
+            Order("set_volume", {"volume_level": 0.3}),
+        ),
+        (
+            Order("set_fan_mode", {"mode": "high"}),
+            "climate",
+            stood("heat", temperature=20, fan_mode="low"),
+            stood("off", temperature=23, fan_mode="high"),
+            Order("set_fan_mode", {"mode": "low"}),
+        ),
+        (
+            Order("set_temperature", {"temperature": 22}),
+            "climate",
+            stood("off", temperature=20, fan_mode="low"),
+            stood("heat", temperature=22, fan_mode="high"),
+            Order("turn_off"),
+        ),
+    ],
+)
+def test_what_others_turned_is_left_alone(
+    order: Order, domain: str, before: Condition, now: Condition, taken_back: Order
+) -> None:
+    assert back(domain, before, concerned(order, before, now)) == taken_back
+
+
+def test_of_what_was_unknown_any_word_is_the_answer() -> None:
+    toggle, louder = Order("toggle"), Order("change_volume", {"by": 0.1})
+    assert progress(toggle, stood("unknown"), stood("on")) is Progress.REACHED
+    assert progress(toggle, stood("unknown"), stood("unknown")) is Progress.NONE
+    assert progress(louder, stood("on"), stood("on", volume_level=0.4)) is Progress.REACHED
+    assert progress(louder, stood("on"), stood("on")) is Progress.NONE

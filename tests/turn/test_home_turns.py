@@ -345,6 +345,16 @@ async def test_what_cannot_be_reached_is_not_guessed(home: Home) -> None:
     assert speech(await home.say("is the kitchen light on?")) == "I don't know that at the moment: Kitchen Light."
 
 
+async def test_no_is_not_said_while_one_cannot_be_asked(home: Home) -> None:
+    home.model.answer = lambda body: Answer("I cannot see all of them.")
+    registry = home.devices.registry
+    registry.saw("light.counter", replace(registry.condition("light.counter"), available=False))
+    for question in ("are any lights on in the kitchen?", "which lights are on in the kitchen?"):
+        assert speech(await home.say(question)) == "I cannot see all of them."
+    await home.say("turn on the kitchen light")
+    assert speech(await home.say("are any lights on in the kitchen?")).startswith("Yes")
+
+
 async def test_the_time_is_told_without_the_model(home: Home) -> None:
     assert re.search(r"\d", speech(await home.say("what time is it")))
     assert not home.model.chats
@@ -401,6 +411,24 @@ async def test_the_model_cannot_move_what_is_guarded(home: Home) -> None:
     await home.say("yes please", conversation_id="c1")
     assert home.devices.commanded() == [("lock.front", {"action": "unlock"})]
     assert len(home.model.chats) == 1
+
+
+async def test_a_yes_is_one_to_all_that_was_asked(home: Home) -> None:
+    home.devices.add("cover.garage", "Garage", "Hall", {"state": "closed"})
+    home.model.script(
+        Answer(Tools((("HassTurnOff", {"name": "Front Door"}), ("HassTurnOn", {"name": "Garage"})))),
+    )
+    reply = await home.say("let my mother in, would you", conversation_id="c1")
+    assert speech(reply) == "Shall I unlock Front Door? Shall I open Garage?"
+    await home.say("yes please", conversation_id="c1")
+    assert home.devices.commanded() == [("lock.front", {"action": "unlock"}), ("cover.garage", {"action": "open"})]
+
+
+async def test_a_call_that_is_refused_is_not_passed_over_in_silence(home: Home) -> None:
+    home.model.script(
+        Answer(Tools((("HassTurnOn", {"name": "Ghost"}), ("HassTurnOn", {"name": "Office Lamp"})))), Answer("")
+    )
+    assert "done" not in speech(await home.say("make it cosy in the office please, the usual way")).lower()
 
 
 async def test_the_model_looks_and_the_answer_is_not_kept(home: Home) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hassil.recognize import RecognizeResult, recognize_all
 
+from gateway.home.guarding import GUARDED, Guard
 from gateway.home.speech import languages
 from gateway.home.speech.house import SHORTEST_MISHEARD, House, Said, house
 from gateway.home.speech.inflection import place
@@ -22,7 +23,7 @@ from gateway.home.speech.politeness import plain, tidy
 from gateway.shapes import Entity, Turn
 
 # What can hurt, let somebody in, or do whatever somebody wrote into it.
-GATED = frozenset({"lock", "cover", "alarm_control_panel", "valve", "script", "scene"})
+GATED = GUARDED | {"scene"}  # of Home Assistant's own scenes nobody here knows what they move
 CORRECTED = frozenset({"en", "fr", "pl"})  # languages whose one-letter neighbours were looked at
 LONGEST = 200  # characters: a command is short, and recognition takes its time with what is long
 
@@ -138,8 +139,7 @@ class Commands:
     """
 
     def __init__(self, *, allowed: Iterable[str] = (), kept: Iterable[str] = (), memory: int = 512) -> None:
-        self._allowed = frozenset(one.casefold() for one in allowed)
-        self._kept = frozenset(one.casefold() for one in kept)
+        self._guard = Guard(allowed, kept, GATED)
         self._house = lru_cache(maxsize=16)(house)
         self._understood = lru_cache(maxsize=memory)(self._understand)
 
@@ -308,18 +308,11 @@ class Commands:
             return "delayed"
         if named is not None:
             entity = at_home.entities[named.place]
-            names = {name.casefold() for name in entity.names}
-            if names & self._kept or (entity.domain in self._kept and not names & self._allowed):
-                return "gated"
-            if entity.domain in GATED and entity.domain not in self._allowed and not names & self._allowed:
-                return "gated"
-            return None
+            return "gated" if self._guard.holds(entity.domain, entity.names) else None
         domains = {slots["domain"]} if "domain" in slots else set(DOMAINS.get(intent, ()))
         if not domains and intent in {"HassTurnOn", "HassTurnOff"}:
             return "everything"
-        if domains & self._kept or any(domain in GATED and domain not in self._allowed for domain in domains):
-            return "gated"
-        return None
+        return "gated" if any(self._guard.holds(domain, ()) for domain in domains) else None
 
     def _question(self, meaning: _Meaning, asked: _Asked, named: Said | None) -> Understood | Left:
         """The live context for a question, no narrower than is certain."""
