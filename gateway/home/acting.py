@@ -33,7 +33,7 @@ from gateway.home.orders import (
 from gateway.home.registry import Change, Registry
 from gateway.home.speech.intents import DOMAINS
 from gateway.home.things import ACTIONS, CannotDo, Condition, Order, Publication, Thing
-from gateway.home.tools import bare, listed
+from gateway.home.tools import asked_about, bare, listed
 from gateway.shapes import Scope
 
 log = logging.getLogger(__name__)
@@ -313,14 +313,8 @@ class Actor:
             raise BadRequest("a name, an area, a floor or a domain is needed", field="name")
         found = [
             thing
-            for thing in self._registry.things.values()
-            if thing.exposed
-            and (not own or thing.domain in own)
-            and (not names or any(name.casefold() in names for name in (*thing.names, thing.id)))
-            and (not areas or (thing.area or "").casefold() in areas)
-            and (not floors or (thing.floor or "").casefold() in floors)
-            and (not domains or thing.domain in domains)
-            and (not classes or (thing.device_class or "").casefold() in classes)
+            for thing in asked_about(self._registry, {**arguments, "name": names})
+            if not own or thing.domain in own
         ]
         if not found:
             raise NotFound("nothing that is known here is meant by that")

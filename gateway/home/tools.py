@@ -166,7 +166,7 @@ def listed(value: Any) -> tuple[str, ...]:
 def context(registry: Registry) -> str:
     """What is at home, for the model's prompt: names, kinds and areas, no states; the same until a thing comes, goes or
     changes its names. Empty where nothing is exposed."""
-    told = [_described(thing) for thing in _exposed(registry)]
+    told = [_described(thing) for thing in asked_about(registry, {})]
     if not told:
         return ""
     return "Static Context: An overview of the areas and the devices in this smart home:\n" + _yaml(told)
@@ -189,15 +189,21 @@ def live_context(registry: Registry, arguments: Mapping[str, Any], now: datetime
 
 
 def asked_about(registry: Registry, arguments: Mapping[str, Any]) -> list[Thing]:
-    """The exposed things that `arguments` (name, area, domain; none: all) mean."""
-    names, areas, domains = (listed(arguments.get(key)) for key in ("name", "area", "domain"))
-    return [
+    """The exposed things that `arguments` (name, area, floor, domain, device_class; none: all) mean."""
+    names, areas, floors, domains, classes = (
+        listed(arguments.get(key)) for key in ("name", "area", "floor", "domain", "device_class")
+    )
+    found = (
         thing
-        for thing in _exposed(registry)
-        if (not names or any(name.casefold() in names for name in (*thing.names, thing.id)))
+        for thing in registry.things.values()
+        if thing.exposed
+        and (not names or any(name.casefold() in names for name in (*thing.names, thing.id)))
         and (not areas or (thing.area or "").casefold() in areas)
+        and (not floors or (thing.floor or "").casefold() in floors)
         and (not domains or thing.domain in domains)
-    ]
+        and (not classes or (thing.device_class or "").casefold() in classes)
+    )
+    return sorted(found, key=_by_name)
 
 
 def live(condition: Condition, now: datetime, unit: str | None = None) -> dict[str, Any]:
@@ -236,9 +242,8 @@ def date_time(now: datetime) -> str:
     return orjson.dumps({"success": True, "result": told}).decode()
 
 
-def _exposed(registry: Registry) -> list[Thing]:
-    things = (thing for thing in registry.things.values() if thing.exposed)
-    return sorted(things, key=lambda thing: (thing.name.casefold(), thing.id))
+def _by_name(thing: Thing) -> tuple[str, str]:
+    return thing.name.casefold(), thing.id
 
 
 def _described(thing: Thing) -> dict[str, Any]:

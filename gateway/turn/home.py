@@ -208,26 +208,13 @@ class Home:
             return self._thermometers(about)
         if understood.intent == "HassGetWeather":
             about["domain"] = ("weather",)
-        found = tools.asked_about(self._registry, {**about, "domain": ()})
-        domains, classes, floors = (about.get(one, ()) for one in ("domain", "device_class", "floor"))
-        if set(domains) == {"cover"} and classes:
-            domains = (*domains, "binary_sensor")  # most windows have a contact, and no motor
-        return [
-            thing
-            for thing in found
-            if (not domains or thing.domain in domains)
-            and (not classes or (thing.device_class or "") in classes)
-            and (not floors or (thing.floor or "").casefold() in floors)
-        ]
+        if set(about.get("domain", ())) == {"cover"} and about.get("device_class"):
+            about["domain"] = ("cover", "binary_sensor")  # most windows have a contact, and no motor
+        return tools.asked_about(self._registry, about)
 
     def _thermometers(self, about: Mapping[str, Sequence[str]]) -> list[Thing]:
         """What tells the temperature of a room: its thermostat, else its sensors."""
-        floors = about.get("floor", ())
-        found = [
-            thing
-            for thing in tools.asked_about(self._registry, {"area": about.get("area", ())})
-            if not floors or (thing.floor or "").casefold() in floors
-        ]
+        found = tools.asked_about(self._registry, {"area": about.get("area", ()), "floor": about.get("floor", ())})
         thermostats = [
             thing
             for thing in found
