@@ -72,6 +72,31 @@ RULES: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+
+def _polish_switching(verb: str) -> list[dict[str, Any]]:
+    """What is turned on and off is said in the same words, but for the verb."""
+    return [
+        _group(f"{verb} [<gw_every> ]<gw_lights> <gw_house>", slots=_LIGHT, response="lights_all"),
+        _group(f"{verb} <gw_every> <gw_lights>", slots=_LIGHT, requires=_NOWHERE, response="lights_all"),
+        _group(f"{verb} <gw_every> <gw_fans>", slots=_FAN, requires=_NOWHERE, response="fans_area"),
+        _group(
+            f"{verb} [<gw_every> ]<gw_lights> <gw_here>",
+            f"{verb} <gw_here> [<gw_every> ]<gw_lights>",
+            slots=_LIGHT,
+            requires=_HERE,
+            response="lights_area",
+        ),
+        _group(
+            f"{verb} [<gw_every> ]<gw_fans> <gw_here>",
+            f"{verb} <gw_here> [<gw_every> ]<gw_fans>",
+            slots=_FAN,
+            requires=_HERE,
+            response="fans_area",
+        ),
+        _group(f"{verb} <area> {{name}}", requires=_THINGS),
+    ]
+
+
 SENTENCES: Mapping[str, Mapping[str, list[dict[str, Any]]]] = {
     "en": {
         "HassTurnOn": [
@@ -193,46 +218,8 @@ SENTENCES: Mapping[str, Mapping[str, list[dict[str, Any]]]] = {
         "HassCancelAllTimers": [_group("(<supprime>|<eteins>) <tous> [(les|mes)] <minuteurs> <ici>", requires=_HERE)],
     },
     "pl": {
-        "HassTurnOn": [
-            _group("<gw_on> [<gw_every> ]<gw_lights> <gw_house>", slots=_LIGHT, response="lights_all"),
-            _group("<gw_on> <gw_every> <gw_lights>", slots=_LIGHT, requires=_NOWHERE, response="lights_all"),
-            _group("<gw_on> <gw_every> <gw_fans>", slots=_FAN, requires=_NOWHERE, response="fans_area"),
-            _group(
-                "<gw_on> [<gw_every> ]<gw_lights> <gw_here>",
-                "<gw_on> <gw_here> [<gw_every> ]<gw_lights>",
-                slots=_LIGHT,
-                requires=_HERE,
-                response="lights_area",
-            ),
-            _group(
-                "<gw_on> [<gw_every> ]<gw_fans> <gw_here>",
-                "<gw_on> <gw_here> [<gw_every> ]<gw_fans>",
-                slots=_FAN,
-                requires=_HERE,
-                response="fans_area",
-            ),
-            _group("<gw_on> <area> {name}", requires=_THINGS),
-        ],
-        "HassTurnOff": [
-            _group("<gw_off> [<gw_every> ]<gw_lights> <gw_house>", slots=_LIGHT, response="lights_all"),
-            _group("<gw_off> <gw_every> <gw_lights>", slots=_LIGHT, requires=_NOWHERE, response="lights_all"),
-            _group("<gw_off> <gw_every> <gw_fans>", slots=_FAN, requires=_NOWHERE, response="fans_area"),
-            _group(
-                "<gw_off> [<gw_every> ]<gw_lights> <gw_here>",
-                "<gw_off> <gw_here> [<gw_every> ]<gw_lights>",
-                slots=_LIGHT,
-                requires=_HERE,
-                response="lights_area",
-            ),
-            _group(
-                "<gw_off> [<gw_every> ]<gw_fans> <gw_here>",
-                "<gw_off> <gw_here> [<gw_every> ]<gw_fans>",
-                slots=_FAN,
-                requires=_HERE,
-                response="fans_area",
-            ),
-            _group("<gw_off> <area> {name}", requires=_THINGS),
-        ],
+        "HassTurnOn": _polish_switching("<gw_on>"),
+        "HassTurnOff": _polish_switching("<gw_off>"),
         "HassLightSet": [
             _group(
                 "<numeric_value_set> jasność [<gw_every> ][<gw_of_lights> ]<gw_here> na <brightness>",
