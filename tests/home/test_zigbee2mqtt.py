@@ -342,6 +342,41 @@ def sent_by(scene: Thing) -> tuple[str, Any]:
     return one.topic, json.loads(one.payload)
 
 
+async def test_an_id_stays_with_its_device(bridge: Bridge) -> None:
+    kitchen, bedroom, bath = (
+        device(name, {"type": "light", "features": [STATE]}, address=address)
+        for name, address in (("Кухня", "0xa1"), ("a/b", "0xb2"), ("a_b", "0xc3"))
+    )
+    bridge.tell("a/b", {"state": "ON"})
+    bridge.tell("a_b", {"state": "OFF"})
+    bridge.tell("bridge/devices", [kitchen, bedroom, bath])
+    await bridge.until_there("light.0xa1", "light.a_b_0xb2", "light.a_b_0xc3")
+    await bridge.until("light.a_b_0xb2", state="on")
+    await bridge.until("light.a_b_0xc3", state="off")
+    bridge.tell("bridge/devices", [bath, kitchen])
+    await bridge.until_there("light.0xa1", "light.a_b_0xc3")
+    assert bridge.registry.condition("light.a_b_0xc3").state == "off"
+    other = bridge.registry.things["light.a_b_0xc3"].driver
+    assert other is not None
+    assert other.topics[0] == "home/z2m/a_b"
+
+
+def test_an_id_is_written_with_plain_letters() -> None:
+    assert only(LIGHT, name="Kuchyň/Småstad").id == "light.kuchyn_smastad"
+    assert only(numeric("temperature", access=1), name="Ванная").id == "sensor.0x1_temperature"
+
+
+async def test_another_device_of_the_same_id_begins_unknown(bridge: Bridge) -> None:
+    switch = {"type": "switch", "features": [STATE]}
+    bridge.tell("old/plug", {"state": "ON"})
+    bridge.tell("bridge/devices", [device("old/plug", switch)])
+    await bridge.until("switch.old_plug", state="on")
+    bridge.tell("bridge/devices", [device("old_plug", switch, address="0x2")])
+    await bridge.until("switch.old_plug", state="unknown")
+    bridge.tell("old_plug", {"state": "OFF"})
+    await bridge.until("switch.old_plug", state="off")
+
+
 async def test_a_command_arrives_at_the_device(bridge: Bridge) -> None:
     came: asyncio.Queue[Message] = asyncio.Queue()
     bridge.link.subscribe("home/z2m/+/set", came.put_nowait)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,6 +25,7 @@ import orjson
 from gateway.home.colors import hs_of, kelvin_of, rgb_from_hs, rgb_from_xy, rgb_of
 from gateway.home.line import Message
 from gateway.home.link import Link
+from gateway.home.platforms.discovery import slug_of
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
 
@@ -46,17 +48,10 @@ NOT_FOR_EARS = frozenset({"linkquality", "update", "update_available", "identify
 MIDDLE_SPEEDS = ("off", "on", "auto", "smart")  # modes of a fan that are no speed
 
 
-def slug(*words: str) -> str:
-    """What is said as the second part of an id: a-z, 0-9 and _."""
-    plain = "".join(_LETTERS.get(letter, letter) for letter in " ".join(words).lower())
-    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "thing"
-
-
-_LETTERS = dict(zip("àâäãáąćčçéèêëęîïíłñńóôöõòśšùûüúÿýźżž", "aaaaaaccceeeeeiiilnnooooossuuuuyyzzz", strict=True)) | {
-    "ß": "ss",
-    "œ": "oe",
-    "æ": "ae",
-}
+def called(name: str, address: Any, *parts: str) -> str:
+    """The second part of an id: of a device's name (of its address, where no letter of the name can be written so), and
+    of a part of it."""
+    return "_".join(filter(None, (slug_of(name) or slug_of(str(address)), *map(slug_of, parts)))) or "thing"
 
 
 def spoken(name: str) -> str:
@@ -523,18 +518,18 @@ def things_of(base: str, device: Mapping[str, Any]) -> list[Thing]:
         return []
     found = []
     for expose in _objects(definition.get("exposes")):
-        thing = _described(f"{base}/{name}", name, expose)
+        thing = _described(f"{base}/{name}", name, device.get("ieee_address"), expose)
         if thing is not None:
             found.append(thing)
     return found
 
 
-def _described(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | None:
+def _described(topic: str, device: str, address: Any, expose: Mapping[str, Any]) -> Thing | None:
     kind, features = expose.get("type"), _features(expose)
     endpoint = expose.get("endpoint")
     place = spoken(endpoint) if isinstance(endpoint, str) else ""
     name = " ".join(filter(None, (spoken(device), place)))
-    thing_id = slug(device, endpoint if isinstance(endpoint, str) else "")
+    thing_id = called(device, address, endpoint if isinstance(endpoint, str) else "")
     match kind:
         case "light":
             return light(thing_id, name, topic, features)
@@ -564,7 +559,7 @@ def _described(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | No
         case "climate":
             return _climate(thing_id, name, topic, features)
         case "binary" | "numeric" | "enum" | "text":
-            return _single(topic, device, expose)
+            return _single(topic, device, address, expose)
     return None  # lists and composites: nothing that can be said or asked in a sentence
 
 
@@ -657,7 +652,7 @@ def _climate(thing_id: str, name: str, topic: str, features: Features) -> Thing:
     )
 
 
-def _single(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | None:
+def _single(topic: str, device: str, address: Any, expose: Mapping[str, Any]) -> Thing | None:
     one = _feature(expose)
     if one is None or not one.access & (TOLD | SET):
         return None
@@ -672,7 +667,7 @@ def _single(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | None:
         domain, actions = "event", ()
     limits = {"value": (one.least, one.most)} if one.least is not None and one.most is not None else {}
     return Thing(
-        f"{domain}.{slug(device, one.key)}",
+        f"{domain}.{called(device, address, one.key)}",
         f"{spoken(device)} {spoken(one.key)}",
         "zigbee2mqtt",
         device_class=CLASSES.get(one.name),
@@ -691,52 +686,57 @@ def _able(able: bool, *actions: str) -> frozenset[str]:
     return frozenset(actions if able else ())
 
 
-def groups_of(base: str, groups: Any, devices: Mapping[str, list[Thing]]) -> Iterator[Thing]:
-    """Groups of lights and of switches, and the scenes of all; `devices` are the things of each device's address.
+def group_of(base: str, group: Mapping[str, Any], devices: Mapping[str, list[Thing]]) -> Iterator[Thing]:
+    """What a group of `bridge/groups` is, of lights or of switches, and its scenes; `devices` are the things of each
+    device's address.
 
     A group of lights can what one of its lights can: zigbee2mqtt tells each what it understands.
     """
-    for group in _objects(groups):
-        name = group.get("friendly_name")
-        if not isinstance(name, str) or not name:
-            continue
-        topic = f"{base}/{name}"
-        members = [
-            next((thing for thing in devices.get(str(member.get("ieee_address")), ()) if _leads(thing)), None)
-            for member in _objects(group.get("members"))
-        ]
-        drivers = [thing.driver for thing in members if thing is not None]
-        lights = [driver for driver in drivers if isinstance(driver, Light)]
-        if lights and len(lights) == len(drivers):
-            features = {
-                key: replace(one, key=_PLAIN.get(one.name, one.name))
-                for driver in lights
-                for key, one in driver.features.items()
-                if key != "effect"
-            }
-            yield light(slug(name), spoken(name), topic, features)
-        elif drivers and all(isinstance(driver, Switch) for driver in drivers):
-            state = {"state": Feature("state", "state", "binary", TOLD | SET)}
-            able = _able(True, "turn_on", "turn_off", "toggle")
+    name, address = group.get("friendly_name"), group_address(group)
+    if not isinstance(name, str) or not name:
+        return
+    topic, group_id = f"{base}/{name}", called(name, address)
+    members = [
+        next((thing for thing in devices.get(str(member.get("ieee_address")), ()) if _leads(thing)), None)
+        for member in _objects(group.get("members"))
+    ]
+    drivers = [thing.driver for thing in members if thing is not None]
+    lights = [driver for driver in drivers if isinstance(driver, Light)]
+    if lights and len(lights) == len(drivers):
+        features = {
+            key: replace(one, key=_PLAIN.get(one.name, one.name))
+            for driver in lights
+            for key, one in driver.features.items()
+            if key != "effect"
+        }
+        yield light(group_id, spoken(name), topic, features)
+    elif drivers and all(isinstance(driver, Switch) for driver in drivers):
+        state = {"state": Feature("state", "state", "binary", TOLD | SET)}
+        able = _able(True, "turn_on", "turn_off", "toggle")
+        yield Thing(
+            f"switch.{group_id}",
+            spoken(name),
+            "zigbee2mqtt",
+            device=name,
+            capabilities=able,
+            driver=Switch(topic, state),
+        )
+    for scene in _objects(group.get("scenes")):
+        number, word = scene.get("id"), scene.get("name")
+        if isinstance(number, int) and isinstance(word, str) and word:
             yield Thing(
-                f"switch.{slug(name)}",
-                spoken(name),
+                f"scene.{called(name, address, slug_of(word) or str(number))}",
+                spoken(word),
                 "zigbee2mqtt",
                 device=name,
-                capabilities=able,
-                driver=Switch(topic, state),
+                capabilities=frozenset({"activate"}),
+                driver=Scene(topic, number),
             )
-        for scene in _objects(group.get("scenes")):
-            number, called = scene.get("id"), scene.get("name")
-            if isinstance(number, int) and isinstance(called, str) and called:
-                yield Thing(
-                    f"scene.{slug(name, called)}",
-                    spoken(called),
-                    "zigbee2mqtt",
-                    device=name,
-                    capabilities=frozenset({"activate"}),
-                    driver=Scene(topic, number),
-                )
+
+
+def group_address(group: Mapping[str, Any]) -> str:
+    """What tells a group from all others, as its address does a device."""
+    return f"group_{group.get('id')}"
 
 
 _PLAIN = {"color_xy": "color", "color_hs": "color"}
@@ -747,6 +747,46 @@ def _leads(thing: Thing) -> bool:
 
 
 # --- the source ---------------------------------------------------------------------------------------------------
+
+
+Owner = tuple[str, str, int]  # an address, the id that its thing would have, which of those that would have the same
+
+
+class Ids:
+    """The ids of a bridge's things. Of those that would have the same, each has its address in its own: an id must not
+    pass to another thing because a third one is gone, or because they are told in another order. What is there keeps
+    its id, whatever comes."""
+
+    def __init__(self) -> None:
+        self._given: dict[Owner, str] = {}
+
+    @property
+    def owners(self) -> dict[str, Owner]:
+        """What the ids stand for."""
+        return {thing_id: owner for owner, thing_id in self._given.items()}
+
+    def give(self, told: Iterable[tuple[str, Thing]]) -> dict[str, Thing]:
+        """The things by their ids, of those that are told of now, each with the address of its device or group."""
+        things: dict[Owner, Thing] = {}
+        count: Counter[tuple[str, str]] = Counter()
+        for address, thing in told:
+            count[address, thing.id] += 1
+            if len(things) < MOST_THINGS:
+                things[address, thing.id, count[address, thing.id]] = thing
+        self._given = {owner: thing_id for owner, thing_id in self._given.items() if owner in things}
+        taken = set(self._given.values())
+        wanting = Counter(thing_id for _, thing_id in count)
+        for owner in [one for one in things if one not in self._given]:
+            address, wanted, _ = owner
+            alone = wanting[wanted] == 1 and wanted not in taken
+            base = thing_id = wanted if alone else f"{wanted}_{slug_of(address)}"
+            number = 1
+            while thing_id in taken:
+                number += 1
+                thing_id = f"{base}_{number}"
+            taken.add(thing_id)
+            self._given[owner] = thing_id
+        return {self._given[owner]: replace(thing, id=self._given[owner]) for owner, thing in things.items()}
 
 
 class Zigbee2Mqtt:
@@ -760,6 +800,7 @@ class Zigbee2Mqtt:
         self._now = now
         self._devices: Any = []
         self._groups: Any = []
+        self._ids = Ids()
         self._by_topic: dict[str, list[str]] = {}
         self._online: dict[str, bool | None] = {}
         self._bridge = True
@@ -797,19 +838,26 @@ class Zigbee2Mqtt:
         by_address: dict[str, list[Thing]] = {}
         for device in _objects(self._devices):
             by_address[str(device.get("ieee_address"))] = things_of(self._base, device)
-        found = _unique(
-            [
-                *(thing for things in by_address.values() for thing in things),
-                *groups_of(self._base, self._groups, by_address),
-            ]
-        )
+        told = [(address, thing) for address, things in by_address.items() for thing in things]
+        for group in _objects(self._groups):
+            told += ((group_address(group), thing) for thing in group_of(self._base, group, by_address))
+        before = self._ids.owners
+        found = self._ids.give(told)
         for thing_id in [thing_id for thing_id in self._registry.things if thing_id not in found]:
             self._registry.drop(thing_id)
+            self._online.pop(thing_id, None)
         by_topic: dict[str, list[str]] = {}
         for thing in found.values():
-            for topic in thing.driver.topics if thing.driver is not None else ():
+            topics = thing.driver.topics if thing.driver is not None else ()
+            for topic in topics:
                 by_topic.setdefault(topic, []).append(thing.id)
-            self._registry.put(thing)
+            known = self._registry.things.get(thing.id)
+            same = before.get(thing.id) == self._ids.owners[thing.id]
+            if known is None or (same and known.driver is not None and known.driver.topics == topics):
+                self._registry.put(thing)
+            else:  # how the other one stood is not how this one stands
+                self._registry.put(thing, Condition())
+                self._online.pop(thing.id, None)
         for topic in self._by_topic.keys() - by_topic.keys():
             self._link.unsubscribe(topic, self._heard)
         new = by_topic.keys() - self._by_topic.keys()
@@ -841,16 +889,3 @@ class Zigbee2Mqtt:
         for thing_id in self._registry.things:
             available = self._online.get(thing_id) if online else False
             self._registry.saw(thing_id, replace(self._registry.condition(thing_id), available=available, seen=at))
-
-
-def _unique(things: Iterable[Thing]) -> dict[str, Thing]:
-    """The things by their ids; a second of the same id is called _2."""
-    found: dict[str, Thing] = {}
-    for thing in things:
-        thing_id, number = thing.id, 1
-        while thing_id in found:
-            number += 1
-            thing_id = f"{thing.id}_{number}"
-        if len(found) < MOST_THINGS:
-            found[thing_id] = replace(thing, id=thing_id)
-    return found
