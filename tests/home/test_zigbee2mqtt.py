@@ -216,6 +216,48 @@ def test_everything_else() -> None:
         sent(contact, "turn_on")
 
 
+def test_what_no_device_takes_is_not_sent() -> None:
+    def options(name: str, *values: str) -> dict[str, Any]:
+        return {"type": "enum", "name": name, "property": name, "access": 7, "values": list(values)}
+
+    lamp = only({"type": "light", "features": [STATE, BRIGHTNESS, COLOR_TEMP, options("effect", "Blink")]})
+    blind = only({"type": "cover", "features": [numeric("position", 0, 100)]})
+    fan = only({"type": "fan", "features": [STATE, options("mode", "low", "high")]})
+    setpoint, modes = numeric("current_heating_setpoint", 5, 30), options("system_mode", "off", "heat")
+    valve = only({"type": "climate", "features": [setpoint, modes, options("fan_mode", "auto", "low")]})
+    delay, choice = only(numeric("delay", 0, 60)), only(options("choice", "One", "Two"))
+    wrong: list[tuple[Thing, str, dict[str, Any]]] = [
+        (lamp, "turn_on", {"color_temp_kelvin": 0}),
+        (lamp, "turn_on", {"brightness": None}),
+        (lamp, "turn_on", {"brightness": float("nan")}),
+        (lamp, "turn_on", {"effect": "rainbow"}),
+        (blind, "set_position", {"position": 150}),
+        (blind, "set_position", {"position": -1}),
+        (blind, "set_position", {}),
+        (fan, "set_mode", {"mode": "turbo"}),
+        (fan, "set_speed", {"percentage": "much"}),
+        (valve, "set_fan_mode", {"mode": "turbo"}),
+        (valve, "set_mode", {"mode": "cool"}),
+        (valve, "set_temperature", {"temperature": 20, "hvac_mode": "cool"}),
+        (valve, "set_temperature", {"temperature": "warm"}),
+        (delay, "set_value", {"value": "long"}),
+        (choice, "select", {"option": "three"}),
+        (choice, "select", {}),
+    ]
+    for thing, action, values in wrong:
+        with pytest.raises(CannotDo):
+            sent(thing, action, **values)
+    # The device's own spelling is what it understands.
+    assert sent(valve, "set_fan_mode", mode="Auto") == {"fan_mode": "auto"}
+    assert sent(valve, "set_temperature", temperature=20, hvac_mode="Heat") == {
+        "system_mode": "heat",
+        "current_heating_setpoint": 20,
+    }
+    assert sent(fan, "set_mode", mode="HIGH") == {"mode": "high"}
+    assert sent(choice, "select", option="two") == {"choice": "Two"}
+    assert sent(lamp, "turn_on", effect="blink") == {"state": "ON", "effect": "Blink"}
+
+
 @given(
     st.binary(max_size=60)
     | st.recursive(

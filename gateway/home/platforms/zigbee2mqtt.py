@@ -25,7 +25,9 @@ import orjson
 from gateway.home.colors import hs_of, kelvin_of, rgb_from_hs, rgb_from_xy, rgb_of
 from gateway.home.line import Message
 from gateway.home.link import Link
+from gateway.home.platforms.components import one_of
 from gateway.home.platforms.discovery import slug_of
+from gateway.home.platforms.drivers import Draft, number_of, unscaled
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
 
@@ -88,10 +90,10 @@ class Feature:
         low, high = self.least or 0.0, self.most or BRIGHTEST
         return round(max(0.0, min(1.0, (value - low) / (high - low))) * most) if high > low else None
 
-    def unscaled(self, value: float, most: float) -> int:
-        """The other way round."""
+    def unscaled(self, value: Any, most: float) -> int:
+        """The other way round. Raises ValueError where it is no number."""
         low, high = self.least or 0.0, self.most or BRIGHTEST
-        return round(low + max(0.0, min(1.0, value / most)) * (high - low))
+        return round(low + max(0.0, min(1.0, number_of(str(value)) / most)) * (high - low))
 
 
 Features = Mapping[str, Feature]
@@ -168,8 +170,11 @@ class Z2mDriver(ABC):
         return before.told(at, state=state, **attributes)
 
     def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        wanted = self.wanted(order, now)
-        return (Publication(f"{self.topic}/set", orjson.dumps(wanted).decode()),)
+        try:
+            wanted = orjson.dumps(self.wanted(order, now)).decode()
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            raise CannotDo(f"{self.topic} cannot {order.action.replace('_', ' ')} like that") from error
+        return (Publication(f"{self.topic}/set", wanted),)
 
     @abstractmethod
     def heard(self, told: Told, before: Condition, at: datetime) -> Heard:
@@ -177,7 +182,7 @@ class Z2mDriver(ABC):
 
     @abstractmethod
     def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        """What is set on the device. Raises CannotDo."""
+        """What is set on the device. Raises CannotDo, or where a value is none that it can be what Python raises."""
 
     def value(self, told: Told, name: str) -> Any:
         """What was told of a feature; None where nothing was."""
@@ -205,6 +210,13 @@ class Z2mDriver(ABC):
         if one is None or not one.settable:
             raise CannotDo(f"{self.topic} cannot {action.replace('_', ' ')}: it has no {name} that can be set")
         return one
+
+
+def chosen(one: Feature, value: Any) -> dict[str, Any]:
+    """What sets a feature to one of its values, in their own spelling. Raises CannotDo."""
+    options = Draft(one.kind, {})
+    options.options[one.name] = one.values
+    return {one.key: one_of(options, one.name, value)}
 
 
 def _online(payload: bytes) -> bool | None:
@@ -275,7 +287,7 @@ class Light(Z2mDriver):
         values = order.values if order.action == "turn_on" else {}
         if "brightness" in values:
             one = self.settable("brightness", "set a brightness")
-            wanted[one.key] = one.unscaled(float(values["brightness"]), 255)
+            wanted[one.key] = one.unscaled(values["brightness"], 255)
         if "color_temp_kelvin" in values:
             one = self.settable("color_temp", "set a colour temperature")
             mireds = kelvin_of(float(values["color_temp_kelvin"]))
@@ -287,7 +299,7 @@ class Light(Z2mDriver):
                 raise CannotDo(f"{self.topic} cannot be {color}")
             wanted[has.key] = dict(zip("rgb", rgb, strict=True))
         if "effect" in values:
-            wanted[self.settable("effect", "show an effect").key] = values["effect"]
+            wanted |= chosen(self.settable("effect", "show an effect"), values["effect"])
         return wanted
 
 
@@ -317,7 +329,7 @@ class Cover(Z2mDriver):
             action = "close" if now.state in ("open", "opening") else "open"
         if action in ("set_position", "set_tilt"):
             one = self.settable("position" if action == "set_position" else "tilt", action)
-            return {one.key: round(float(order.values["position"]))}
+            return {one.key: unscaled(float(order.values["position"]), 0, 100)}
         words = {"open": "OPEN", "turn_on": "OPEN", "close": "CLOSE", "turn_off": "CLOSE", "stop": "STOP"}
         if action not in words:
             raise _cannot(self.topic, order)
@@ -371,7 +383,7 @@ class Fan(Z2mDriver):
         if action == "toggle":
             action = "turn_off" if now.state == "on" else "turn_on"
         if action == "set_mode":
-            return {self.settable("mode", action).key: order.values["mode"]}
+            return chosen(self.settable("mode", action), order.values["mode"])
         if action == "turn_off" or (action == "set_speed" and percent == 0):
             return self.switching("turn_off", now) if "state" in self.features else {self._mode: "off"}
         if action not in ("turn_on", "set_speed"):
@@ -380,7 +392,7 @@ class Fan(Z2mDriver):
             return self.switching("turn_on", now) if "state" in self.features else {self._mode: "on"}
         if "speed" in self.features:
             one = self.settable("speed", "set a speed")
-            return {one.key: one.unscaled(float(percent), 100)}
+            return {one.key: one.unscaled(percent, 100)}
         if not self.speeds:
             raise CannotDo(f"{self.topic} has no speeds")
         step = max(1, -(-round(float(percent)) * len(self.speeds) // 100))
@@ -425,14 +437,15 @@ class Climate(Z2mDriver):
             case "set_temperature":
                 wanted: dict[str, Any] = {}
                 if (mode := order.values.get("hvac_mode")) is not None:
-                    wanted[self.settable("system_mode", "set a mode").key] = mode
+                    wanted |= chosen(self.settable("system_mode", "set a mode"), mode)
                 if (temperature := order.values.get("temperature")) is not None:
-                    wanted[self.settable(self.setpoint, "set a temperature").key] = temperature
+                    one = self.settable(self.setpoint, "set a temperature")
+                    wanted[one.key] = number_of(str(temperature))
                 return wanted
             case "set_mode":
-                return {self.settable("system_mode", "set a mode").key: order.values["mode"]}
+                return chosen(self.settable("system_mode", "set a mode"), order.values["mode"])
             case "set_fan_mode":
-                return {self.settable("fan_mode", "set a fan").key: order.values["mode"]}
+                return chosen(self.settable("fan_mode", "set a fan"), order.values["mode"])
             case "turn_on" | "turn_off":
                 one = self.settable("system_mode", order.action)
                 modes = [mode for mode in one.values if mode != "off"] or ["heat"]
@@ -476,13 +489,12 @@ class Single(Z2mDriver):
             case "switch", "turn_on" | "turn_off" | "toggle":
                 on = order.action == "turn_on" or (order.action == "toggle" and now.state != "on")
                 return {self.one.key: self.one.on if on else self.one.off}
-            case (("number" | "text"), "set_value"):
-                return {self.one.key: order.values["value"]}
+            case "number", "set_value":
+                return {self.one.key: number_of(str(order.values["value"]))}
+            case "text", "set_value":
+                return {self.one.key: str(order.values["value"])}
             case "select", "select":
-                option = order.values["option"]
-                if option not in self.one.values:
-                    raise CannotDo(f"{self.topic} has no {option}; it has {', '.join(self.one.values)}")
-                return {self.one.key: option}
+                return chosen(self.one, order.values["option"])
         raise _cannot(self.topic, order)
 
 
