@@ -419,6 +419,47 @@ async def test_another_device_of_the_same_id_begins_unknown(bridge: Bridge) -> N
     await bridge.until("switch.old_plug", state="off")
 
 
+async def test_another_device_of_the_same_name_begins_unknown(bridge: Bridge) -> None:
+    exposes = {"type": "switch", "features": [STATE]}, numeric("power", access=1)
+    bridge.tell("plug", {"state": "ON", "power": 5})
+    bridge.tell("plug/availability", "offline")
+    bridge.tell("bridge/devices", [device("plug", *exposes)])
+    await bridge.until("switch.plug", state="on", available=False)
+    await bridge.until("sensor.plug_power", state="5", available=False)
+    bridge.tell("plug", "")  # the broker keeps them no longer
+    bridge.tell("plug/availability", "")
+    bridge.tell("bridge/devices", [device("plug", *exposes, address="0x2")])
+    await bridge.until("switch.plug", state="unknown", available=None)
+    await bridge.until("sensor.plug_power", state="unknown", available=None)
+    bridge.tell("bridge/state", "offline")
+    await bridge.until("switch.plug", available=False)
+    bridge.tell("bridge/state", "online")
+    await bridge.until("switch.plug", available=None)
+
+
+async def test_what_is_described_later_is_told_by_what_was_heard(bridge: Bridge) -> None:
+    switch = {"type": "switch", "features": [STATE]}
+    bridge.tell("plug", {"state": "ON", "power": 5})
+    bridge.tell("plug/availability", "online")
+    bridge.tell("bridge/devices", [device("plug", switch)])
+    await bridge.until("switch.plug", state="on", available=True)
+    bridge.tell("bridge/devices", [device("plug", switch, numeric("power", access=1))])  # interviewed anew
+    await bridge.until("sensor.plug_power", state="5", available=True)
+    assert bridge.registry.condition("switch.plug").state == "on"
+
+
+async def test_what_comes_while_the_bridge_is_away_cannot_be_reached(bridge: Bridge) -> None:
+    switch = {"type": "switch", "features": [STATE]}
+    bridge.tell("bridge/state", {"state": "offline"})
+    bridge.tell("bridge/devices", [device("one", switch)])
+    await bridge.until("switch.one", available=False, seen=None)
+    bridge.tell("two/availability", {"state": "online"})
+    bridge.tell("bridge/devices", [device("one", switch), device("two", switch, address="0x2")])
+    await bridge.until("switch.two", available=False)
+    bridge.tell("bridge/state", {"state": "online"})
+    await bridge.until("switch.two", available=True)
+
+
 async def test_a_command_arrives_at_the_device(bridge: Bridge) -> None:
     came: asyncio.Queue[Message] = asyncio.Queue()
     bridge.link.subscribe("home/z2m/+/set", came.put_nowait)

@@ -28,6 +28,7 @@ from gateway.home.link import Link
 from gateway.home.platforms.components import one_of
 from gateway.home.platforms.discovery import slug_of
 from gateway.home.platforms.drivers import Draft, number_of, unscaled
+from gateway.home.platforms.following import Following
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
 
@@ -149,15 +150,27 @@ class Z2mDriver(ABC):
 
     topic: str
     features: Features = field(default_factory=dict)
+    bridge: str = field(default="", kw_only=True)  # where the bridge tells whether it is there itself
+    # Who is there, by the topic that told it last.
+    online: dict[str, bool] = field(compare=False, repr=False, default_factory=dict, kw_only=True)
 
     @property
     def topics(self) -> tuple[str, ...]:
-        return (self.topic, f"{self.topic}/availability")
+        return (self.topic, self._availability, *filter(None, (self.bridge,)))
+
+    @property
+    def _availability(self) -> str:
+        return f"{self.topic}/availability"
 
     def read(self, topic: str, payload: bytes, before: Condition, at: datetime) -> Condition:
         if topic != self.topic:
             online = _online(payload)
-            return before if online is None else replace(before, available=online, seen=at)
+            if online is None:
+                return before
+            self.online[topic] = online
+            # No device is reached without its bridge, whose word is not heard of the device itself.
+            available = self.online.get(self._availability) if self.online.get(self.bridge, True) else False
+            return replace(before, available=available, seen=before.seen if topic == self.bridge else at)
         try:
             told = orjson.loads(payload)
         except orjson.JSONDecodeError:
@@ -807,21 +820,16 @@ class Zigbee2Mqtt:
     def __init__(self, link: Link, registry: Registry, base: str, now: Callable[[], datetime]) -> None:
         """`registry` is this one's alone (see `learning`). `now` is aware."""
         self._link = link
-        self._registry = registry
+        self._following = Following(link, registry, now)
         self._base = base
-        self._now = now
         self._devices: Any = []
         self._groups: Any = []
         self._ids = Ids()
-        self._by_topic: dict[str, list[str]] = {}
-        self._online: dict[str, bool | None] = {}
-        self._bridge = True
 
     def open(self) -> None:
         """Listens from now on."""
         self._link.subscribe(f"{self._base}/bridge/devices", self._told_devices)
         self._link.subscribe(f"{self._base}/bridge/groups", self._told_groups)
-        self._link.subscribe(f"{self._base}/bridge/state", self._told_bridge)
 
     def _told_devices(self, message: Message) -> None:
         devices = self._list(message)
@@ -854,50 +862,12 @@ class Zigbee2Mqtt:
         for group in _objects(self._groups):
             told += ((group_address(group), thing) for thing in group_of(self._base, group, by_address))
         before = self._ids.owners
-        found = self._ids.give(told)
-        for thing_id in [thing_id for thing_id in self._registry.things if thing_id not in found]:
-            self._registry.drop(thing_id)
-            self._online.pop(thing_id, None)
-        by_topic: dict[str, list[str]] = {}
+        found, owners = self._ids.give(told), self._ids.owners
+        # All of them first: what one tells that is gone, another of the same name must not be told by what was kept.
+        for thing_id in [thing_id for thing_id, owner in before.items() if owners.get(thing_id) != owner]:
+            self._following.forget(thing_id)
         for thing in found.values():
-            topics = thing.driver.topics if thing.driver is not None else ()
-            for topic in topics:
-                by_topic.setdefault(topic, []).append(thing.id)
-            known = self._registry.things.get(thing.id)
-            same = before.get(thing.id) == self._ids.owners[thing.id]
-            if known is None or (same and known.driver is not None and known.driver.topics == topics):
-                self._registry.put(thing)
-            else:  # how the other one stood is not how this one stands
-                self._registry.put(thing, Condition())
-                self._online.pop(thing.id, None)
-        for topic in self._by_topic.keys() - by_topic.keys():
-            self._link.unsubscribe(topic, self._heard)
-        new = by_topic.keys() - self._by_topic.keys()
-        self._by_topic = by_topic
-        for topic in by_topic:
-            if topic in new:
-                self._link.subscribe(topic, self._heard)
-
-    def _heard(self, message: Message) -> None:
-        at = self._now()
-        for thing_id in self._by_topic.get(message.topic, ()):
-            thing = self._registry.things.get(thing_id)
-            if thing is None or thing.driver is None:
-                continue
-            before = self._registry.condition(thing_id)
-            after = thing.driver.read(message.topic, message.payload, before, at)
-            if message.topic.endswith("/availability"):
-                self._online[thing_id] = after.available
-                after = replace(after, available=after.available if self._bridge else False)
-            if after is not before:
-                self._registry.saw(thing_id, after)
-
-    def _told_bridge(self, message: Message) -> None:
-        online = _online(message.payload)
-        if online is None or online == self._bridge:
-            return
-        self._bridge = online
-        at = self._now()
-        for thing_id in self._registry.things:
-            available = self._online.get(thing_id) if online else False
-            self._registry.saw(thing_id, replace(self._registry.condition(thing_id), available=available, seen=at))
+            driver = thing.driver
+            if isinstance(driver, Z2mDriver):
+                driver = replace(driver, bridge=f"{self._base}/bridge/state")
+            self._following.follow(replace(thing, driver=driver))
