@@ -113,6 +113,18 @@ def test_two_endpoints_are_two_things() -> None:
     assert heard(two, {"state_right": "ON"}).state == "on"
 
 
+def test_each_endpoint_of_a_light_has_its_own_colour() -> None:
+    features = [one | {"property": f"{one['property']}_l1"} for one in (STATE, BRIGHTNESS, COLOR_TEMP, COLOR)]
+    lamp = only({"type": "light", "endpoint": "l1", "features": features})
+    told = {"state_l1": "ON", "color_temp_l1": 300, "color_l1": {"x": 0.7, "y": 0.3, "hue": 120, "saturation": 100}}
+    other = {"color_mode_l2": "color_temp", "color_mode": "color_temp"}
+    red = heard(lamp, told | other | {"color_mode_l1": "xy"})
+    assert "color_temp_kelvin" not in red.attributes
+    assert red.attributes["rgb_color"][0] == 255
+    assert heard(lamp, told | {"color_mode_l1": "hs"}).attributes["rgb_color"] == (0, 255, 0)
+    assert heard(lamp, told | {"color_mode_l1": "color_temp"}).attributes["color_temp_kelvin"] == 3333
+
+
 def test_a_cover() -> None:
     words = {"type": "enum", "name": "state", "property": "state", "access": 3, "values": ["OPEN", "CLOSE", "STOP"]}
     blind = only({"type": "cover", "features": [words, numeric("position", 0, 100)]}, name="blind")

@@ -267,7 +267,7 @@ class Light(Z2mDriver):
         attributes: dict[str, Any] = {}
         if (brightness := self._brightness(told)) is not None:
             attributes["brightness"] = brightness
-        mode = told.get("color_mode")
+        mode = self._color_mode(told)
         mireds = self.value(told, "color_temp")
         if _is_number(mireds) and mireds > 0 and mode in (None, "color_temp"):
             attributes |= {"color_temp_kelvin": kelvin_of(mireds), "rgb_color": None, "hs_color": None}
@@ -276,6 +276,11 @@ class Light(Z2mDriver):
         if self.features.get("effect") and isinstance(self.value(told, "effect"), str):
             attributes["effect"] = self.value(told, "effect")
         return self.switched(told), attributes
+
+    def _color_mode(self, told: Told) -> Any:
+        """It is not exposed; where a device has several endpoints it is told of each, as the state is: `state_l1`."""
+        state = self.features.get("state")
+        return told.get(f"color_mode{state.key.removeprefix('state') if state is not None else ''}")
 
     def _brightness(self, told: Told) -> int | None:
         one = self.features.get("brightness")
@@ -287,7 +292,7 @@ class Light(Z2mDriver):
         if not isinstance(color, dict):
             return None
         x, y, hue, saturation = (_number(color.get(name)) for name in ("x", "y", "hue", "saturation"))
-        if told.get("color_mode") != "hs" and x is not None and y is not None:
+        if self._color_mode(told) != "hs" and x is not None and y is not None:
             return rgb_from_xy(x, y)
         if hue is not None and saturation is not None:
             return rgb_from_hs(hue, saturation)
