@@ -113,6 +113,18 @@ def test_two_endpoints_are_two_things() -> None:
     assert heard(two, {"state_right": "ON"}).state == "on"
 
 
+def test_each_endpoint_of_a_light_has_its_own_colour() -> None:
+    features = [one | {"property": f"{one['property']}_l1"} for one in (STATE, BRIGHTNESS, COLOR_TEMP, COLOR)]
+    lamp = only({"type": "light", "endpoint": "l1", "features": features})
+    told = {"state_l1": "ON", "color_temp_l1": 300, "color_l1": {"x": 0.7, "y": 0.3, "hue": 120, "saturation": 100}}
+    other = {"color_mode_l2": "color_temp", "color_mode": "color_temp"}
+    red = heard(lamp, told | other | {"color_mode_l1": "xy"})
+    assert "color_temp_kelvin" not in red.attributes
+    assert red.attributes["rgb_color"][0] == 255
+    assert heard(lamp, told | {"color_mode_l1": "hs"}).attributes["rgb_color"] == (0, 255, 0)
+    assert heard(lamp, told | {"color_mode_l1": "color_temp"}).attributes["color_temp_kelvin"] == 3333
+
+
 def test_a_cover() -> None:
     words = {"type": "enum", "name": "state", "property": "state", "access": 3, "values": ["OPEN", "CLOSE", "STOP"]}
     blind = only({"type": "cover", "features": [words, numeric("position", 0, 100)]}, name="blind")
@@ -214,6 +226,48 @@ def test_everything_else() -> None:
         sent(things["select.door_mode"], "select", option="c")
     with pytest.raises(CannotDo):
         sent(contact, "turn_on")
+
+
+def test_what_no_device_takes_is_not_sent() -> None:
+    def options(name: str, *values: str) -> dict[str, Any]:
+        return {"type": "enum", "name": name, "property": name, "access": 7, "values": list(values)}
+
+    lamp = only({"type": "light", "features": [STATE, BRIGHTNESS, COLOR_TEMP, options("effect", "Blink")]})
+    blind = only({"type": "cover", "features": [numeric("position", 0, 100)]})
+    fan = only({"type": "fan", "features": [STATE, options("mode", "low", "high")]})
+    setpoint, modes = numeric("current_heating_setpoint", 5, 30), options("system_mode", "off", "heat")
+    valve = only({"type": "climate", "features": [setpoint, modes, options("fan_mode", "auto", "low")]})
+    delay, choice = only(numeric("delay", 0, 60)), only(options("choice", "One", "Two"))
+    wrong: list[tuple[Thing, str, dict[str, Any]]] = [
+        (lamp, "turn_on", {"color_temp_kelvin": 0}),
+        (lamp, "turn_on", {"brightness": None}),
+        (lamp, "turn_on", {"brightness": float("nan")}),
+        (lamp, "turn_on", {"effect": "rainbow"}),
+        (blind, "set_position", {"position": 150}),
+        (blind, "set_position", {"position": -1}),
+        (blind, "set_position", {}),
+        (fan, "set_mode", {"mode": "turbo"}),
+        (fan, "set_speed", {"percentage": "much"}),
+        (valve, "set_fan_mode", {"mode": "turbo"}),
+        (valve, "set_mode", {"mode": "cool"}),
+        (valve, "set_temperature", {"temperature": 20, "hvac_mode": "cool"}),
+        (valve, "set_temperature", {"temperature": "warm"}),
+        (delay, "set_value", {"value": "long"}),
+        (choice, "select", {"option": "three"}),
+        (choice, "select", {}),
+    ]
+    for thing, action, values in wrong:
+        with pytest.raises(CannotDo):
+            sent(thing, action, **values)
+    # The device's own spelling is what it understands.
+    assert sent(valve, "set_fan_mode", mode="Auto") == {"fan_mode": "auto"}
+    assert sent(valve, "set_temperature", temperature=20, hvac_mode="Heat") == {
+        "system_mode": "heat",
+        "current_heating_setpoint": 20,
+    }
+    assert sent(fan, "set_mode", mode="HIGH") == {"mode": "high"}
+    assert sent(choice, "select", option="two") == {"choice": "Two"}
+    assert sent(lamp, "turn_on", effect="blink") == {"state": "ON", "effect": "Blink"}
 
 
 @given(
@@ -340,6 +394,82 @@ def sent_by(scene: Thing) -> tuple[str, Any]:
     assert scene.driver is not None
     (one,) = scene.driver.command(Order("activate"), Condition())
     return one.topic, json.loads(one.payload)
+
+
+async def test_an_id_stays_with_its_device(bridge: Bridge) -> None:
+    kitchen, bedroom, bath = (
+        device(name, {"type": "light", "features": [STATE]}, address=address)
+        for name, address in (("Кухня", "0xa1"), ("a/b", "0xb2"), ("a_b", "0xc3"))
+    )
+    bridge.tell("a/b", {"state": "ON"})
+    bridge.tell("a_b", {"state": "OFF"})
+    bridge.tell("bridge/devices", [kitchen, bedroom, bath])
+    await bridge.until_there("light.0xa1", "light.a_b_0xb2", "light.a_b_0xc3")
+    await bridge.until("light.a_b_0xb2", state="on")
+    await bridge.until("light.a_b_0xc3", state="off")
+    bridge.tell("bridge/devices", [bath, kitchen])
+    await bridge.until_there("light.0xa1", "light.a_b_0xc3")
+    assert bridge.registry.condition("light.a_b_0xc3").state == "off"
+    other = bridge.registry.things["light.a_b_0xc3"].driver
+    assert other is not None
+    assert other.topics[0] == "home/z2m/a_b"
+
+
+def test_an_id_is_written_with_plain_letters() -> None:
+    assert only(LIGHT, name="Kuchyň/Småstad").id == "light.kuchyn_smastad"
+    assert only(numeric("temperature", access=1), name="Ванная").id == "sensor.0x1_temperature"
+
+
+async def test_another_device_of_the_same_id_begins_unknown(bridge: Bridge) -> None:
+    switch = {"type": "switch", "features": [STATE]}
+    bridge.tell("old/plug", {"state": "ON"})
+    bridge.tell("bridge/devices", [device("old/plug", switch)])
+    await bridge.until("switch.old_plug", state="on")
+    bridge.tell("bridge/devices", [device("old_plug", switch, address="0x2")])
+    await bridge.until("switch.old_plug", state="unknown")
+    bridge.tell("old_plug", {"state": "OFF"})
+    await bridge.until("switch.old_plug", state="off")
+
+
+async def test_another_device_of_the_same_name_begins_unknown(bridge: Bridge) -> None:
+    exposes = {"type": "switch", "features": [STATE]}, numeric("power", access=1)
+    bridge.tell("plug", {"state": "ON", "power": 5})
+    bridge.tell("plug/availability", "offline")
+    bridge.tell("bridge/devices", [device("plug", *exposes)])
+    await bridge.until("switch.plug", state="on", available=False)
+    await bridge.until("sensor.plug_power", state="5", available=False)
+    bridge.tell("plug", "")  # the broker keeps them no longer
+    bridge.tell("plug/availability", "")
+    bridge.tell("bridge/devices", [device("plug", *exposes, address="0x2")])
+    await bridge.until("switch.plug", state="unknown", available=None)
+    await bridge.until("sensor.plug_power", state="unknown", available=None)
+    bridge.tell("bridge/state", "offline")
+    await bridge.until("switch.plug", available=False)
+    bridge.tell("bridge/state", "online")
+    await bridge.until("switch.plug", available=None)
+
+
+async def test_what_is_described_later_is_told_by_what_was_heard(bridge: Bridge) -> None:
+    switch = {"type": "switch", "features": [STATE]}
+    bridge.tell("plug", {"state": "ON", "power": 5})
+    bridge.tell("plug/availability", "online")
+    bridge.tell("bridge/devices", [device("plug", switch)])
+    await bridge.until("switch.plug", state="on", available=True)
+    bridge.tell("bridge/devices", [device("plug", switch, numeric("power", access=1))])  # interviewed anew
+    await bridge.until("sensor.plug_power", state="5", available=True)
+    assert bridge.registry.condition("switch.plug").state == "on"
+
+
+async def test_what_comes_while_the_bridge_is_away_cannot_be_reached(bridge: Bridge) -> None:
+    switch = {"type": "switch", "features": [STATE]}
+    bridge.tell("bridge/state", {"state": "offline"})
+    bridge.tell("bridge/devices", [device("one", switch)])
+    await bridge.until("switch.one", available=False, seen=None)
+    bridge.tell("two/availability", {"state": "online"})
+    bridge.tell("bridge/devices", [device("one", switch), device("two", switch, address="0x2")])
+    await bridge.until("switch.two", available=False)
+    bridge.tell("bridge/state", {"state": "online"})
+    await bridge.until("switch.two", available=True)
 
 
 async def test_a_command_arrives_at_the_device(bridge: Bridge) -> None:

@@ -13,25 +13,43 @@ from __future__ import annotations
 
 import logging
 import re
-from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from gateway.home.colors import hs_of, kelvin_of, rgb_from_hs, rgb_from_xy, rgb_of
+from gateway.home.colors import kelvin_of
 from gateway.home.line import Message
 from gateway.home.link import Link
+from gateway.home.platforms.discovery import slug_of
+from gateway.home.platforms.following import Following
+from gateway.home.platforms.zigbee2mqtt_drivers import (
+    SET,
+    TOLD,
+    Climate,
+    Cover,
+    Fan,
+    Feature,
+    Features,
+    Light,
+    Lock,
+    Scene,
+    Single,
+    Switch,
+    Z2mDriver,
+    feature_of,
+    features_of,
+    objects,
+)
 from gateway.home.registry import Registry
-from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
+from gateway.home.things import Thing
 
 log = logging.getLogger(__name__)
 
-TOLD, SET = 1, 2  # bits of access
 MOST_THINGS = 20_000
-BRIGHTEST = 254  # where an expose does not tell its own
 # Sensors by the name of what they expose: Home Assistant's class of the device.
 CLASSES: Mapping[str, str] = {
     "temperature": "temperature", "device_temperature": "temperature", "soil_moisture": "moisture",
@@ -43,472 +61,17 @@ CLASSES: Mapping[str, str] = {
     "smoke": "smoke", "gas": "gas", "vibration": "vibration", "tamper": "tamper", "moving": "moving",
 }  # fmt: skip
 NOT_FOR_EARS = frozenset({"linkquality", "update", "update_available", "identify", "effect"})
-MIDDLE_SPEEDS = ("off", "on", "auto", "smart")  # modes of a fan that are no speed
 
 
-def slug(*words: str) -> str:
-    """What is said as the second part of an id: a-z, 0-9 and _."""
-    plain = "".join(_LETTERS.get(letter, letter) for letter in " ".join(words).lower())
-    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "thing"
-
-
-_LETTERS = dict(zip("àâäãáąćčçéèêëęîïíłñńóôöõòśšùûüúÿýźżž", "aaaaaaccceeeeeiiilnnooooossuuuuyyzzz", strict=True)) | {
-    "ß": "ss",
-    "œ": "oe",
-    "æ": "ae",
-}
+def called(name: str, address: Any, *parts: str) -> str:
+    """The second part of an id: of a device's name (of its address, where no letter of the name can be written so), and
+    of a part of it."""
+    return "_".join(filter(None, (slug_of(name) or slug_of(str(address)), *map(slug_of, parts)))) or "thing"
 
 
 def spoken(name: str) -> str:
     """A device's name as people say it: `kitchen/desk_lamp` is the kitchen desk lamp."""
     return " ".join(re.split(r"[/_\s]+", name.strip("/_ "))) or name
-
-
-# --- what a device exposes ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One value of a device: where it stands in the device's JSON, and what may be told and set."""
-
-    name: str
-    key: str
-    kind: str
-    access: int = TOLD
-    on: Any = "ON"
-    off: Any = "OFF"
-    least: float | None = None
-    most: float | None = None
-    unit: str | None = None
-    values: tuple[str, ...] = ()
-
-    @property
-    def settable(self) -> bool:
-        return bool(self.access & SET)
-
-    def scaled(self, value: Any, most: float) -> int | None:
-        """`value` of 0 (or the least) to the feature's own greatest as one of 0 to `most`."""
-        if not _is_number(value):
-            return None
-        low, high = self.least or 0.0, self.most or BRIGHTEST
-        return round(max(0.0, min(1.0, (value - low) / (high - low))) * most) if high > low else None
-
-    def unscaled(self, value: float, most: float) -> int:
-        """The other way round."""
-        low, high = self.least or 0.0, self.most or BRIGHTEST
-        return round(low + max(0.0, min(1.0, value / most)) * (high - low))
-
-
-Features = Mapping[str, Feature]
-
-
-def _feature(told: Mapping[str, Any]) -> Feature | None:
-    name, key, kind = told.get("name"), told.get("property"), told.get("type")
-    if not (isinstance(name, str) and isinstance(key, str) and isinstance(kind, str)) or not key:
-        return None
-    values = told.get("values")
-    access = told.get("access")
-    return Feature(
-        name,
-        key,
-        kind,
-        access if isinstance(access, int) else TOLD,
-        told.get("value_on", "ON"),
-        told.get("value_off", "OFF"),
-        _number(told.get("value_min")),
-        _number(told.get("value_max")),
-        told["unit"] if isinstance(told.get("unit"), str) else None,
-        tuple(str(value) for value in values) if isinstance(values, list) else (),
-    )
-
-
-def _features(expose: Mapping[str, Any]) -> dict[str, Feature]:
-    """The features of a light, a cover ..., by their name."""
-    found = (_feature(one) for one in _objects(expose.get("features")))
-    return {one.name: one for one in found if one is not None}
-
-
-def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    yield from (one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if _is_number(value) else None
-
-
-# --- drivers ------------------------------------------------------------------------------------------------------
-
-Told = Mapping[str, Any]
-Heard = tuple[str | None, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Z2mDriver(ABC):
-    """What all of them share: the device's topic, its JSON, its availability."""
-
-    topic: str
-    features: Features = field(default_factory=dict)
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        return (self.topic, f"{self.topic}/availability")
-
-    def read(self, topic: str, payload: bytes, before: Condition, at: datetime) -> Condition:
-        if topic != self.topic:
-            online = _online(payload)
-            return before if online is None else replace(before, available=online, seen=at)
-        try:
-            told = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            return before
-        if not isinstance(told, dict):
-            return before
-        state, attributes = self.heard(told, before, at)
-        if state is None and not attributes:
-            return before
-        return before.told(at, state=state, **attributes)
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:
-        wanted = self.wanted(order, now)
-        return (Publication(f"{self.topic}/set", orjson.dumps(wanted).decode()),)
-
-    @abstractmethod
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:
-        """The state, None where it was not told, and the attributes."""
-
-    @abstractmethod
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        """What is set on the device. Raises CannotDo."""
-
-    def value(self, told: Told, name: str) -> Any:
-        """What was told of a feature; None where nothing was."""
-        one = self.features.get(name)
-        return None if one is None else told.get(one.key)
-
-    def switched(self, told: Told) -> str | None:
-        """on or off by the feature `state`."""
-        one = self.features.get("state")
-        if one is None or one.key not in told:
-            return None
-        value = told[one.key]
-        return "on" if value == one.on else "off" if value == one.off else None
-
-    def switching(self, action: str, now: Condition) -> dict[str, Any]:
-        """What turns the feature `state` on or off. Raises CannotDo."""
-        one = self.settable("state", action)
-        if action == "toggle":
-            action = "turn_off" if now.state == "on" else "turn_on"
-        return {one.key: one.on if action == "turn_on" else one.off}
-
-    def settable(self, name: str, action: str) -> Feature:
-        """That feature. Raises CannotDo where it cannot be set."""
-        one = self.features.get(name)
-        if one is None or not one.settable:
-            raise CannotDo(f"{self.topic} cannot {action.replace('_', ' ')}: it has no {name} that can be set")
-        return one
-
-
-def _online(payload: bytes) -> bool | None:
-    try:
-        told = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        told = payload.decode("utf-8", "replace").strip()
-    if isinstance(told, dict):
-        told = told.get("state")
-    return None if told not in ("online", "offline") else told == "online"
-
-
-def _cannot(topic: str, order: Order) -> CannotDo:
-    return CannotDo(f"{topic} cannot {order.action.replace('_', ' ')}")
-
-
-@dataclass(frozen=True)
-class Switch(Z2mDriver):
-    """Something that is on or off; a group of switches too."""
-
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:  # noqa: ARG002 (the drivers' common shape)
-        return self.switched(told), {}
-
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        if order.action not in ("turn_on", "turn_off", "toggle"):
-            raise _cannot(self.topic, order)
-        return self.switching(order.action, now)
-
-
-@dataclass(frozen=True)
-class Light(Z2mDriver):
-    """A light, or a group of lights."""
-
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:  # noqa: ARG002
-        attributes: dict[str, Any] = {}
-        if (brightness := self._brightness(told)) is not None:
-            attributes["brightness"] = brightness
-        mode = told.get("color_mode")
-        mireds = self.value(told, "color_temp")
-        if _is_number(mireds) and mireds > 0 and mode in (None, "color_temp"):
-            attributes |= {"color_temp_kelvin": kelvin_of(mireds), "rgb_color": None, "hs_color": None}
-        elif (rgb := self._rgb(told)) is not None:
-            attributes |= {"rgb_color": rgb, "hs_color": hs_of(rgb), "color_temp_kelvin": None}
-        if self.features.get("effect") and isinstance(self.value(told, "effect"), str):
-            attributes["effect"] = self.value(told, "effect")
-        return self.switched(told), attributes
-
-    def _brightness(self, told: Told) -> int | None:
-        one = self.features.get("brightness")
-        return None if one is None else one.scaled(told.get(one.key), 255)
-
-    def _rgb(self, told: Told) -> tuple[int, int, int] | None:
-        one = self.features.get("color_xy") or self.features.get("color_hs")
-        color = told.get(one.key) if one is not None else None
-        if not isinstance(color, dict):
-            return None
-        x, y, hue, saturation = (_number(color.get(name)) for name in ("x", "y", "hue", "saturation"))
-        if told.get("color_mode") != "hs" and x is not None and y is not None:
-            return rgb_from_xy(x, y)
-        if hue is not None and saturation is not None:
-            return rgb_from_hs(hue, saturation)
-        return None
-
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        if order.action not in ("turn_on", "turn_off", "toggle"):
-            raise _cannot(self.topic, order)
-        wanted = self.switching(order.action, now)
-        values = order.values if order.action == "turn_on" else {}
-        if "brightness" in values:
-            one = self.settable("brightness", "set a brightness")
-            wanted[one.key] = one.unscaled(float(values["brightness"]), 255)
-        if "color_temp_kelvin" in values:
-            one = self.settable("color_temp", "set a colour temperature")
-            mireds = kelvin_of(float(values["color_temp_kelvin"]))
-            wanted[one.key] = round(min(max(mireds, one.least or 0), one.most or mireds))
-        if (color := values.get("rgb_color", values.get("color"))) is not None:
-            rgb = rgb_of(color)
-            has = self.features.get("color_xy") or self.features.get("color_hs")
-            if rgb is None or has is None:
-                raise CannotDo(f"{self.topic} cannot be {color}")
-            wanted[has.key] = dict(zip("rgb", rgb, strict=True))
-        if "effect" in values:
-            wanted[self.settable("effect", "show an effect").key] = values["effect"]
-        return wanted
-
-
-@dataclass(frozen=True)
-class Cover(Z2mDriver):
-    """A cover: 0 is closed, 100 open."""
-
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:  # noqa: ARG002
-        position, tilt = self.value(told, "position"), self.value(told, "tilt")
-        attributes = {
-            name: round(value)
-            for name, value in (("current_position", position), ("current_tilt_position", tilt))
-            if _is_number(value)
-        }
-        moving = {"UP": "opening", "DOWN": "closing"}.get(str(told.get("moving"))) or {
-            "opening": "opening",
-            "closing": "closing",
-        }.get(str(told.get("motor_state")))
-        state = {"OPEN": "open", "CLOSE": "closed"}.get(str(self.value(told, "state")))
-        if "current_position" in attributes:
-            state = "open" if attributes["current_position"] > 0 else "closed"
-        return moving or state, attributes
-
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        action = order.action
-        if action == "toggle":
-            action = "close" if now.state in ("open", "opening") else "open"
-        if action in ("set_position", "set_tilt"):
-            one = self.settable("position" if action == "set_position" else "tilt", action)
-            return {one.key: round(float(order.values["position"]))}
-        words = {"open": "OPEN", "turn_on": "OPEN", "close": "CLOSE", "turn_off": "CLOSE", "stop": "STOP"}
-        if action not in words:
-            raise _cannot(self.topic, order)
-        if "state" not in self.features and action != "stop":
-            return {self.settable("position", action).key: 100 if words[action] == "OPEN" else 0}
-        return {self.settable("state", action).key: words[action]}
-
-
-@dataclass(frozen=True)
-class Lock(Z2mDriver):
-    """A lock."""
-
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:  # noqa: ARG002
-        seen = self.value(told, "lock_state")
-        if seen in ("locked", "unlocked"):
-            return seen, {}
-        switched = self.switched(told)
-        return None if switched is None else "locked" if switched == "on" else "unlocked", {}
-
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        if order.action not in ("lock", "unlock"):
-            raise _cannot(self.topic, order)
-        return self.switching("turn_on" if order.action == "lock" else "turn_off", now)
-
-
-@dataclass(frozen=True)
-class Fan(Z2mDriver):
-    """A fan, whose speed is one of some words, or a number."""
-
-    @property
-    def speeds(self) -> tuple[str, ...]:
-        """The words that are speeds, slowest first."""
-        one = self.features.get("mode")
-        return tuple(value for value in one.values if value not in MIDDLE_SPEEDS) if one is not None else ()
-
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:  # noqa: ARG002
-        state = self.switched(told)
-        attributes: dict[str, Any] = {}
-        mode, speed = self.value(told, "mode"), self.features.get("speed")
-        if isinstance(mode, str):
-            state = state or ("off" if mode == "off" else "on")
-            if mode in self.speeds:
-                attributes["percentage"] = round(100 * (self.speeds.index(mode) + 1) / len(self.speeds))
-            attributes["preset_mode"] = mode if mode in ("auto", "smart") else None
-        if speed is not None and (percent := speed.scaled(told.get(speed.key), 100)) is not None:
-            attributes["percentage"] = percent
-        return state, attributes
-
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        action, percent = order.action, order.values.get("percentage")
-        if action == "toggle":
-            action = "turn_off" if now.state == "on" else "turn_on"
-        if action == "set_mode":
-            return {self.settable("mode", action).key: order.values["mode"]}
-        if action == "turn_off" or (action == "set_speed" and percent == 0):
-            return self.switching("turn_off", now) if "state" in self.features else {self._mode: "off"}
-        if action not in ("turn_on", "set_speed"):
-            raise _cannot(self.topic, order)
-        if percent is None:
-            return self.switching("turn_on", now) if "state" in self.features else {self._mode: "on"}
-        if "speed" in self.features:
-            one = self.settable("speed", "set a speed")
-            return {one.key: one.unscaled(float(percent), 100)}
-        if not self.speeds:
-            raise CannotDo(f"{self.topic} has no speeds")
-        step = max(1, -(-round(float(percent)) * len(self.speeds) // 100))
-        return {self._mode: self.speeds[min(step, len(self.speeds)) - 1]}
-
-    @property
-    def _mode(self) -> str:
-        return self.settable("mode", "set a speed").key
-
-
-@dataclass(frozen=True)
-class Climate(Z2mDriver):
-    """A thermostat."""
-
-    @property
-    def setpoint(self) -> str:
-        """The name of the feature that says which temperature is wanted."""
-        return next((name for name in SETPOINTS if name in self.features), SETPOINTS[0])
-
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:  # noqa: ARG002
-        attributes = {
-            name: value
-            for name, value in (
-                ("temperature", self.value(told, self.setpoint)),
-                ("current_temperature", self.value(told, "local_temperature")),
-                ("fan_mode", self.value(told, "fan_mode")),
-                ("preset_mode", self.value(told, "preset")),
-                ("hvac_action", _DOING.get(str(self.value(told, "running_state")))),
-            )
-            if value is not None
-        }
-        mode = self.value(told, "system_mode")
-        state = mode if isinstance(mode, str) else None
-        if "system_mode" not in self.features and attributes:
-            state = "heat"
-        if state is not None:
-            attributes["hvac_mode"] = state
-        return state, attributes
-
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:  # noqa: ARG002
-        match order.action:
-            case "set_temperature":
-                wanted: dict[str, Any] = {}
-                if (mode := order.values.get("hvac_mode")) is not None:
-                    wanted[self.settable("system_mode", "set a mode").key] = mode
-                if (temperature := order.values.get("temperature")) is not None:
-                    wanted[self.settable(self.setpoint, "set a temperature").key] = temperature
-                return wanted
-            case "set_mode":
-                return {self.settable("system_mode", "set a mode").key: order.values["mode"]}
-            case "set_fan_mode":
-                return {self.settable("fan_mode", "set a fan").key: order.values["mode"]}
-            case "turn_on" | "turn_off":
-                one = self.settable("system_mode", order.action)
-                modes = [mode for mode in one.values if mode != "off"] or ["heat"]
-                mode = "heat" if "heat" in modes else modes[0]
-                return {one.key: "off" if order.action == "turn_off" else mode}
-        raise _cannot(self.topic, order)
-
-
-SETPOINTS = ("occupied_heating_setpoint", "current_heating_setpoint", "occupied_cooling_setpoint")
-_DOING = {"heat": "heating", "cool": "cooling", "idle": "idle", "off": "off", "fan_only": "fan"}
-
-
-@dataclass(frozen=True)
-class Single(Z2mDriver):
-    """Any other value: a sensor, a number, a choice, a switch of its own, something that happens."""
-
-    domain: str = "sensor"
-
-    @property
-    def one(self) -> Feature:
-        return next(iter(self.features.values()))
-
-    def heard(self, told: Told, before: Condition, at: datetime) -> Heard:  # noqa: ARG002
-        if self.one.key not in told:
-            return None, {}
-        value = told[self.one.key]
-        if self.domain == "event":
-            # As Home Assistant has it: the state is when it happened, what happened an attribute.
-            return (at.isoformat(), {"event_type": value}) if isinstance(value, str) and value else (None, {})
-        if self.domain in ("switch", "binary_sensor"):
-            # Contact is when it is closed; on, of a door, is open.
-            on, off = (False, True) if self.one.name == "contact" else (self.one.on, self.one.off)
-            return ("on" if value == on else "off" if value == off else None), {}
-        if value is None or isinstance(value, dict | list):
-            return None, {}
-        words = str(value).lower() if isinstance(value, bool) else str(value)
-        return words[:255], {"unit_of_measurement": self.one.unit} if self.one.unit else {}
-
-    def wanted(self, order: Order, now: Condition) -> dict[str, Any]:
-        match self.domain, order.action:
-            case "switch", "turn_on" | "turn_off" | "toggle":
-                on = order.action == "turn_on" or (order.action == "toggle" and now.state != "on")
-                return {self.one.key: self.one.on if on else self.one.off}
-            case (("number" | "text"), "set_value"):
-                return {self.one.key: order.values["value"]}
-            case "select", "select":
-                option = order.values["option"]
-                if option not in self.one.values:
-                    raise CannotDo(f"{self.topic} has no {option}; it has {', '.join(self.one.values)}")
-                return {self.one.key: option}
-        raise _cannot(self.topic, order)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A scene of a group."""
-
-    topic: str
-    number: int
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        return ()
-
-    def read(self, topic: str, payload: bytes, before: Condition, at: datetime) -> Condition:  # noqa: ARG002
-        return before
-
-    def command(self, order: Order, now: Condition) -> tuple[Publication, ...]:  # noqa: ARG002
-        if order.action not in ("activate", "turn_on"):
-            raise _cannot(self.topic, order)
-        return (Publication(f"{self.topic}/set", orjson.dumps({"scene_recall": self.number}).decode()),)
 
 
 # --- things -------------------------------------------------------------------------------------------------------
@@ -522,19 +85,19 @@ def things_of(base: str, device: Mapping[str, Any]) -> list[Thing]:
     if device.get("disabled") is True or device.get("type") == "Coordinator":
         return []
     found = []
-    for expose in _objects(definition.get("exposes")):
-        thing = _described(f"{base}/{name}", name, expose)
+    for expose in objects(definition.get("exposes")):
+        thing = _described(f"{base}/{name}", name, device.get("ieee_address"), expose)
         if thing is not None:
             found.append(thing)
     return found
 
 
-def _described(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | None:
-    kind, features = expose.get("type"), _features(expose)
+def _described(topic: str, device: str, address: Any, expose: Mapping[str, Any]) -> Thing | None:
+    kind, features = expose.get("type"), features_of(expose)
     endpoint = expose.get("endpoint")
     place = spoken(endpoint) if isinstance(endpoint, str) else ""
     name = " ".join(filter(None, (spoken(device), place)))
-    thing_id = slug(device, endpoint if isinstance(endpoint, str) else "")
+    thing_id = called(device, address, endpoint if isinstance(endpoint, str) else "")
     match kind:
         case "light":
             return light(thing_id, name, topic, features)
@@ -564,7 +127,7 @@ def _described(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | No
         case "climate":
             return _climate(thing_id, name, topic, features)
         case "binary" | "numeric" | "enum" | "text":
-            return _single(topic, device, expose)
+            return _single(topic, device, address, expose)
     return None  # lists and composites: nothing that can be said or asked in a sentence
 
 
@@ -657,8 +220,8 @@ def _climate(thing_id: str, name: str, topic: str, features: Features) -> Thing:
     )
 
 
-def _single(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | None:
-    one = _feature(expose)
+def _single(topic: str, device: str, address: Any, expose: Mapping[str, Any]) -> Thing | None:
+    one = feature_of(expose)
     if one is None or not one.access & (TOLD | SET):
         return None
     settable = one.settable
@@ -672,7 +235,7 @@ def _single(topic: str, device: str, expose: Mapping[str, Any]) -> Thing | None:
         domain, actions = "event", ()
     limits = {"value": (one.least, one.most)} if one.least is not None and one.most is not None else {}
     return Thing(
-        f"{domain}.{slug(device, one.key)}",
+        f"{domain}.{called(device, address, one.key)}",
         f"{spoken(device)} {spoken(one.key)}",
         "zigbee2mqtt",
         device_class=CLASSES.get(one.name),
@@ -691,52 +254,57 @@ def _able(able: bool, *actions: str) -> frozenset[str]:
     return frozenset(actions if able else ())
 
 
-def groups_of(base: str, groups: Any, devices: Mapping[str, list[Thing]]) -> Iterator[Thing]:
-    """Groups of lights and of switches, and the scenes of all; `devices` are the things of each device's address.
+def group_of(base: str, group: Mapping[str, Any], devices: Mapping[str, list[Thing]]) -> Iterator[Thing]:
+    """What a group of `bridge/groups` is, of lights or of switches, and its scenes; `devices` are the things of each
+    device's address.
 
     A group of lights can what one of its lights can: zigbee2mqtt tells each what it understands.
     """
-    for group in _objects(groups):
-        name = group.get("friendly_name")
-        if not isinstance(name, str) or not name:
-            continue
-        topic = f"{base}/{name}"
-        members = [
-            next((thing for thing in devices.get(str(member.get("ieee_address")), ()) if _leads(thing)), None)
-            for member in _objects(group.get("members"))
-        ]
-        drivers = [thing.driver for thing in members if thing is not None]
-        lights = [driver for driver in drivers if isinstance(driver, Light)]
-        if lights and len(lights) == len(drivers):
-            features = {
-                key: replace(one, key=_PLAIN.get(one.name, one.name))
-                for driver in lights
-                for key, one in driver.features.items()
-                if key != "effect"
-            }
-            yield light(slug(name), spoken(name), topic, features)
-        elif drivers and all(isinstance(driver, Switch) for driver in drivers):
-            state = {"state": Feature("state", "state", "binary", TOLD | SET)}
-            able = _able(True, "turn_on", "turn_off", "toggle")
+    name, address = group.get("friendly_name"), group_address(group)
+    if not isinstance(name, str) or not name:
+        return
+    topic, group_id = f"{base}/{name}", called(name, address)
+    members = [
+        next((thing for thing in devices.get(str(member.get("ieee_address")), ()) if _leads(thing)), None)
+        for member in objects(group.get("members"))
+    ]
+    drivers = [thing.driver for thing in members if thing is not None]
+    lights = [driver for driver in drivers if isinstance(driver, Light)]
+    if lights and len(lights) == len(drivers):
+        features = {
+            key: replace(one, key=_PLAIN.get(one.name, one.name))
+            for driver in lights
+            for key, one in driver.features.items()
+            if key != "effect"
+        }
+        yield light(group_id, spoken(name), topic, features)
+    elif drivers and all(isinstance(driver, Switch) for driver in drivers):
+        state = {"state": Feature("state", "state", "binary", TOLD | SET)}
+        able = _able(True, "turn_on", "turn_off", "toggle")
+        yield Thing(
+            f"switch.{group_id}",
+            spoken(name),
+            "zigbee2mqtt",
+            device=name,
+            capabilities=able,
+            driver=Switch(topic, state),
+        )
+    for scene in objects(group.get("scenes")):
+        number, word = scene.get("id"), scene.get("name")
+        if isinstance(number, int) and isinstance(word, str) and word:
             yield Thing(
-                f"switch.{slug(name)}",
-                spoken(name),
+                f"scene.{called(name, address, slug_of(word) or str(number))}",
+                spoken(word),
                 "zigbee2mqtt",
                 device=name,
-                capabilities=able,
-                driver=Switch(topic, state),
+                capabilities=frozenset({"activate"}),
+                driver=Scene(topic, number),
             )
-        for scene in _objects(group.get("scenes")):
-            number, called = scene.get("id"), scene.get("name")
-            if isinstance(number, int) and isinstance(called, str) and called:
-                yield Thing(
-                    f"scene.{slug(name, called)}",
-                    spoken(called),
-                    "zigbee2mqtt",
-                    device=name,
-                    capabilities=frozenset({"activate"}),
-                    driver=Scene(topic, number),
-                )
+
+
+def group_address(group: Mapping[str, Any]) -> str:
+    """What tells a group from all others, as its address does a device."""
+    return f"group_{group.get('id')}"
 
 
 _PLAIN = {"color_xy": "color", "color_hs": "color"}
@@ -749,26 +317,62 @@ def _leads(thing: Thing) -> bool:
 # --- the source ---------------------------------------------------------------------------------------------------
 
 
+Owner = tuple[str, str, int]  # an address, the id that its thing would have, which of those that would have the same
+
+
+class Ids:
+    """The ids of a bridge's things. Of those that would have the same, each has its address in its own: an id must not
+    pass to another thing because a third one is gone, or because they are told in another order. What is there keeps
+    its id, whatever comes."""
+
+    def __init__(self) -> None:
+        self._given: dict[Owner, str] = {}
+
+    @property
+    def owners(self) -> dict[str, Owner]:
+        """What the ids stand for."""
+        return {thing_id: owner for owner, thing_id in self._given.items()}
+
+    def give(self, told: Iterable[tuple[str, Thing]]) -> dict[str, Thing]:
+        """The things by their ids, of those that are told of now, each with the address of its device or group."""
+        things: dict[Owner, Thing] = {}
+        count: Counter[tuple[str, str]] = Counter()
+        for address, thing in told:
+            count[address, thing.id] += 1
+            if len(things) < MOST_THINGS:
+                things[address, thing.id, count[address, thing.id]] = thing
+        self._given = {owner: thing_id for owner, thing_id in self._given.items() if owner in things}
+        taken = set(self._given.values())
+        wanting = Counter(thing_id for _, thing_id in count)
+        for owner in [one for one in things if one not in self._given]:
+            address, wanted, _ = owner
+            alone = wanting[wanted] == 1 and wanted not in taken
+            base = thing_id = wanted if alone else f"{wanted}_{slug_of(address)}"
+            number = 1
+            while thing_id in taken:
+                number += 1
+                thing_id = f"{base}_{number}"
+            taken.add(thing_id)
+            self._given[owner] = thing_id
+        return {self._given[owner]: replace(thing, id=self._given[owner]) for owner, thing in things.items()}
+
+
 class Zigbee2Mqtt:
     """One zigbee2mqtt: `open` begins to listen below its base topic and keeps `registry` as it says."""
 
     def __init__(self, link: Link, registry: Registry, base: str, now: Callable[[], datetime]) -> None:
         """`registry` is this one's alone (see `learning`). `now` is aware."""
         self._link = link
-        self._registry = registry
+        self._following = Following(link, registry, now)
         self._base = base
-        self._now = now
         self._devices: Any = []
         self._groups: Any = []
-        self._by_topic: dict[str, list[str]] = {}
-        self._online: dict[str, bool | None] = {}
-        self._bridge = True
+        self._ids = Ids()
 
     def open(self) -> None:
         """Listens from now on."""
         self._link.subscribe(f"{self._base}/bridge/devices", self._told_devices)
         self._link.subscribe(f"{self._base}/bridge/groups", self._told_groups)
-        self._link.subscribe(f"{self._base}/bridge/state", self._told_bridge)
 
     def _told_devices(self, message: Message) -> None:
         devices = self._list(message)
@@ -795,62 +399,18 @@ class Zigbee2Mqtt:
     def _describe(self) -> None:
         """Takes up what is there now, and drops what is not."""
         by_address: dict[str, list[Thing]] = {}
-        for device in _objects(self._devices):
+        for device in objects(self._devices):
             by_address[str(device.get("ieee_address"))] = things_of(self._base, device)
-        found = _unique(
-            [
-                *(thing for things in by_address.values() for thing in things),
-                *groups_of(self._base, self._groups, by_address),
-            ]
-        )
-        for thing_id in [thing_id for thing_id in self._registry.things if thing_id not in found]:
-            self._registry.drop(thing_id)
-        by_topic: dict[str, list[str]] = {}
+        told = [(address, thing) for address, things in by_address.items() for thing in things]
+        for group in objects(self._groups):
+            told += ((group_address(group), thing) for thing in group_of(self._base, group, by_address))
+        before = self._ids.owners
+        found, owners = self._ids.give(told), self._ids.owners
+        # All of them first: what one tells that is gone, another of the same name must not be told by what was kept.
+        for thing_id in [thing_id for thing_id, owner in before.items() if owners.get(thing_id) != owner]:
+            self._following.forget(thing_id)
         for thing in found.values():
-            for topic in thing.driver.topics if thing.driver is not None else ():
-                by_topic.setdefault(topic, []).append(thing.id)
-            self._registry.put(thing)
-        for topic in self._by_topic.keys() - by_topic.keys():
-            self._link.unsubscribe(topic, self._heard)
-        new = by_topic.keys() - self._by_topic.keys()
-        self._by_topic = by_topic
-        for topic in by_topic:
-            if topic in new:
-                self._link.subscribe(topic, self._heard)
-
-    def _heard(self, message: Message) -> None:
-        at = self._now()
-        for thing_id in self._by_topic.get(message.topic, ()):
-            thing = self._registry.things.get(thing_id)
-            if thing is None or thing.driver is None:
-                continue
-            before = self._registry.condition(thing_id)
-            after = thing.driver.read(message.topic, message.payload, before, at)
-            if message.topic.endswith("/availability"):
-                self._online[thing_id] = after.available
-                after = replace(after, available=after.available if self._bridge else False)
-            if after is not before:
-                self._registry.saw(thing_id, after)
-
-    def _told_bridge(self, message: Message) -> None:
-        online = _online(message.payload)
-        if online is None or online == self._bridge:
-            return
-        self._bridge = online
-        at = self._now()
-        for thing_id in self._registry.things:
-            available = self._online.get(thing_id) if online else False
-            self._registry.saw(thing_id, replace(self._registry.condition(thing_id), available=available, seen=at))
-
-
-def _unique(things: Iterable[Thing]) -> dict[str, Thing]:
-    """The things by their ids; a second of the same id is called _2."""
-    found: dict[str, Thing] = {}
-    for thing in things:
-        thing_id, number = thing.id, 1
-        while thing_id in found:
-            number += 1
-            thing_id = f"{thing.id}_{number}"
-        if len(found) < MOST_THINGS:
-            found[thing_id] = replace(thing, id=thing_id)
-    return found
+            driver = thing.driver
+            if isinstance(driver, Z2mDriver):
+                driver = replace(driver, bridge=f"{self._base}/bridge/state")
+            self._following.follow(replace(thing, driver=driver))
