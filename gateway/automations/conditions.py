@@ -64,7 +64,7 @@ def _state(condition: StateCondition, view: View, thing_id: str) -> bool:
         return False
     if not condition.stays:
         return True
-    return stands.changed is not None and (view.now() - stands.changed).total_seconds() >= condition.stays
+    return stands.changed is not None and view.since(stands.changed) >= condition.stays
 
 
 def _number(condition: NumericCondition, names: Mapping[str, Any], view: View, thing_id: str) -> bool:

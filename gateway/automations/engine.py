@@ -34,7 +34,7 @@ RELOAD_TOPIC = "ai-gateway/automations/reload"
 WATCH_SECONDS = 1.0
 MAX_RUNS = 32  # at once, of all automations
 MAX_A_MINUTE = 60  # runs of one automation: one that triggers itself must not go on for ever
-MINUTE = timedelta(minutes=1)
+MINUTE = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,11 +272,11 @@ class Automations:
 
     def _fire(self, live: _Live, place: int, about: Mapping[str, Any]) -> None:
         """Starts a run, or says why not."""
-        automation, now = live.automation, self._view.now()
-        if live.last_run is not None and (now - live.last_run).total_seconds() < automation.cooldown:
+        automation = live.automation
+        if self._ago(live.last_run, automation.cooldown):
             self._skip(live, "within its cooldown")
             return
-        if len(live.started) == MAX_A_MINUTE and now - live.started[0] < MINUTE:
+        if len(live.started) == MAX_A_MINUTE and self._ago(live.started[0], MINUTE):
             self._skip(live, f"over {MAX_A_MINUTE} runs a minute")
             return
         trigger = automation.triggers[place]
@@ -317,6 +317,10 @@ class Automations:
             live.waiting.append(run)
         else:
             self._skip(live, f"{automation.max} runs wait already")
+
+    def _ago(self, then: datetime | None, seconds: float) -> bool:
+        """Whether then is less than so long ago. A time to come is not: a clock that was wrong must not stop a run."""
+        return then is not None and 0 <= self._view.since(then) < seconds
 
     def _start(self, live: _Live, run: Run) -> None:
         live.last_run = self._view.now()

@@ -37,6 +37,11 @@ class View:
         self.registry = registry
         self.now = now
 
+    def since(self, then: datetime) -> float:
+        """The seconds since then; below 0 where that is still to come. Not by the wall's clock, which is what two times
+        of the same zone are subtracted by: it is set back once a year."""
+        return (self.now().astimezone(UTC) - then.astimezone(UTC)).total_seconds()
+
     def condition(self, thing_id: str) -> Condition | None:
         """How that thing stands; None where there is no such thing."""
         return self.registry.condition(thing_id) if thing_id in self.registry.things else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -108,6 +109,23 @@ async def test_one_that_triggers_itself_is_stopped(home: Home) -> None:
             while (skipped := standing(automations).skipped) is None:
                 await home.next()
         assert skipped[1] == "over 60 runs a minute"
+
+
+@pytest.mark.parametrize("back", [{"minutes": 1}, {"hours": -3}])
+async def test_a_clock_set_back_stops_nothing(home: Home, back: dict[str, float]) -> None:
+    """At the end of summer time, or because it was wrong."""
+    home.time = datetime(2026, 10, 25, 0, 59, 30, tzinfo=UTC).astimezone(zone := ZoneInfo("Europe/Warsaw"))
+    async with home.automations(button("cooldown: 30")) as automations:
+        await ready(home)
+        await home.send("button", "one")
+        await home.next()
+        await outcome(automations)
+        home.time = (home.time.astimezone(UTC) + timedelta(**back)).astimezone(zone)
+        await home.send("button", "two")
+        assert (await home.next())[1]["text"].startswith("two")
+        await home.send("button", "three")
+        await home.through()
+    assert [turn.utterance for turn in home.asked] == ["one", "two"]
 
 
 async def test_a_failure_ends_the_run_and_is_told(home: Home) -> None:
