@@ -36,6 +36,8 @@ MAX_RUNS = 32  # at once, of all automations
 MAX_A_MINUTE = 60  # runs of one automation: one that triggers itself must not go on for ever
 MINUTE = 60.0  # seconds
 
+Subscription = tuple[str, Callable[[Message], None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -61,6 +63,15 @@ class _Live:
     timers: dict[tuple[int, str], asyncio.TimerHandle] = field(default_factory=dict)
     skipped: tuple[datetime, str] | None = None
     topics: dict[str, Any] = field(default_factory=dict)
+    # What was last heard, by a trigger's place and the topic: only of triggers that what the broker kept may fire.
+    heard: dict[tuple[int, str], bytes] = field(default_factory=dict)
+
+    def is_known(self, place: int, message: Message) -> bool:
+        """Whether the broker tells that trigger again what it has heard, as it does at each connection."""
+        heard = (place, message.topic)
+        known = message.retained and self.heard.get(heard) == message.payload
+        self.heard[heard] = message.payload
+        return known
 
     def stop(self) -> None:
         """Nothing of it begins any more; what runs is told to end."""
@@ -87,7 +98,7 @@ class Automations:
         self._traces = Traces(folder)
         self._lives: dict[str, _Live] = {}
         self._mistakes: tuple[Mistake, ...] = ()
-        self._subscriptions: list[tuple[str, Callable[[Message], None]]] = []
+        self._subscriptions: dict[tuple[Any, ...], Subscription] = {}
         self._watched = ExitStack()
         self._by_entity: dict[str, list[tuple[_Live, int, StateTrigger]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +118,8 @@ class Automations:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._assistant.link.unsubscribe(RELOAD_TOPIC, self._told_to_reload)
-        self._unhear()
+        self._listen({})
+        self._watched.close()
         for live in self._lives.values():
             live.stop()
         for task in (tasks := tuple(self._tasks)):
@@ -168,7 +180,6 @@ class Automations:
     # --- what is heard
 
     def _take_up(self, found: Sequence[Automation]) -> None:
-        self._unhear()
         before, self._lives = self._lives, {}
         for automation in found:
             known = before.get(automation.id)
@@ -188,12 +199,15 @@ class Automations:
             return None
 
     def _hear(self) -> None:
+        self._watched.close()
+        self._by_entity.clear()
+        wanted: dict[tuple[Any, ...], Subscription] = {}
         by_topic: dict[str, list[tuple[_Live, int, MqttTrigger]]] = {}
         for live in self._lives.values():
             if not live.automation.enabled:
                 continue
             for name, topic in live.automation.topics.items():
-                self._subscribe(topic, partial(self._keep, live, name))
+                wanted[live, name] = topic, partial(self._keep, live, name)
             for place, trigger in enumerate(live.automation.triggers):
                 if not trigger.enabled:
                     continue
@@ -203,21 +217,21 @@ class Automations:
                     for thing_id in trigger.entity_id:
                         self._by_entity.setdefault(thing_id, []).append((live, place, trigger))
         for topic, those in by_topic.items():
-            self._subscribe(topic, partial(self._came, tuple(those)))
+            wanted[topic, *((live, place) for live, place, _ in those)] = topic, partial(self._came, tuple(those))
+        self._listen(wanted)
         if self._by_entity:
             only = frozenset(self._by_entity)
             self._watched.enter_context(self._assistant.registry.watching(self._changed, only))
 
-    def _subscribe(self, topic: str, heard: Callable[[Message], None]) -> None:
-        self._subscriptions.append((topic, heard))
-        self._assistant.link.subscribe(topic, heard)
-
-    def _unhear(self) -> None:
-        for topic, heard in self._subscriptions:
-            self._assistant.link.unsubscribe(topic, heard)
-        self._subscriptions.clear()
-        self._watched.close()
-        self._by_entity.clear()
+    def _listen(self, wanted: dict[tuple[Any, ...], Subscription]) -> None:
+        """Subscribes to what is new and ends what is over; the keys say who listens. To subscribe anew to what is as
+        before would bring all that the broker kept once more."""
+        link, before = self._assistant.link, self._subscriptions
+        self._subscriptions = {key: before.get(key, subscription) for key, subscription in wanted.items()}
+        for key in wanted.keys() - before.keys():
+            link.subscribe(*wanted[key])
+        for key in before.keys() - wanted.keys():
+            link.unsubscribe(*before[key])
 
     @staticmethod
     def _keep(live: _Live, name: str, message: Message) -> None:
@@ -232,6 +246,8 @@ class Automations:
             return
         came = Arrival.of(message.topic, message.payload, retained=message.retained)
         for live, place, trigger in those:
+            if trigger.retained and live.is_known(place, message):
+                continue
             try:
                 if wanted_message(trigger, came, self._view):
                     self._fire(live, place, {"platform": "mqtt", **came.names()})

@@ -384,6 +384,30 @@ async def test_what_is_retained_begins_nothing_unless_wanted(home: Home) -> None
         assert (await home.next())[1]["text"] == "old: Well then."
 
 
+async def test_what_is_retained_is_heard_once(home: Home) -> None:
+    """Also when the file changes elsewhere, another listens there too, or the broker is asked for it once more."""
+    await home.send("button", "old", retain=True)
+    kept = button().replace("topic: button", "topic: button\n      retained: true")
+    async with home.automations(kept, hears=["out"]) as automations:
+        assert (await home.next())[1]["text"] == "old: Well then."
+        for other in (button(identity="b"), kept.replace("id: a", "id: b").replace("topic: button", "topic: other")):
+            home.write(kept + other)
+            await automations.reload()
+            await ready(home)
+        home.link._home.ask_again()
+        await ready(home)
+        assert len(automations.traces("a")) == 1
+        await home.send("button", "new", retain=True)
+        assert (await home.next())[1]["text"] == "new: Well then."
+        home.link._home.ask_again()
+        await ready(home)
+        home.write(kept + kept.replace("id: a", "id: b"))
+        await automations.reload()
+        assert (await home.next())[1]["text"] == "new: Well then."  # b's first
+        await home.through()
+        assert [len(automations.traces(one)) for one in ("a", "b")] == [2, 1]
+
+
 async def test_traces_are_kept_over_a_restart(home: Home, tmp_path: Path) -> None:
     async with home.automations(button("mode: queued\n  max: 50")) as automations:
         await ready(home)
