@@ -15,6 +15,11 @@ from gateway.home.things import UNKNOWN, Condition
 UNAVAILABLE = "unavailable"
 
 
+def state_of(condition: Condition) -> str:
+    """Its state as Home Assistant sees it: what is away has no other, though its last one is known."""
+    return UNAVAILABLE if condition.available is False else condition.state
+
+
 @dataclass(frozen=True, slots=True)
 class StateView:
     """A thing as it stood, as `trigger.to_state` and its kin show it."""
@@ -65,16 +70,14 @@ class View:
         return StateView(
             thing_id,
             thing.name if thing is not None else thing_id,
-            condition.state,
+            state_of(condition),
             MappingProxyType(dict(condition.attributes)),
             condition.changed,
         )
 
     def _states(self, thing_id: str) -> str:
         condition = self.condition(thing_id)
-        if condition is None:
-            return UNKNOWN
-        return UNAVAILABLE if condition.available is False else condition.state
+        return UNKNOWN if condition is None else state_of(condition)
 
     def _state_attr(self, thing_id: str, name: str) -> Any:
         condition = self.condition(thing_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,32 @@ async def test_what_does_not_stay_so_begins_nothing(home: Home) -> None:
         home.registry.drop("light.a")
         assert timer.cancelled()
         assert not timers
+
+
+async def test_what_is_away_is_unavailable(home: Home) -> None:
+    text = """
+- id: a
+  triggers:
+    - {trigger: state, entity_id: light.a, to: "on", for: 3600}
+    - {trigger: state, entity_id: light.a, to: unavailable}
+  actions:
+    - publish: {topic: out, payload: "{{ trigger.from_state.state }} {{ trigger.to_state.state }}"}
+    - choose:
+        - {conditions: {condition: state, entity_id: light.a, state: "on"}, sequence: {stop: it is on}}
+        - {conditions: {condition: state, entity_id: light.a, state: unavailable, for: 1}, sequence: {stop: long away}}
+        - {conditions: {condition: state, entity_id: light.a, state: unavailable}, sequence: {stop: it is away}}
+"""
+    async with home.automations(text, hears=["out"]) as automations:
+        home.told("light.a", "off")
+        home.told("light.a", "on")
+        (timer,) = automations._lives["a"].timers.values()
+        home.later(seconds=5)
+        away = replace(home.registry.condition("light.a"), available=False, seen=home.now())
+        home.registry.saw("light.a", away)
+        assert timer.cancelled()
+        assert await home.next() == ("out", "on unavailable")
+        await outcome(automations)
+        assert automations.traces("a")[0]["error"] == "it is away"
 
 
 async def test_what_is_switched_off_does_not_run(home: Home) -> None:
