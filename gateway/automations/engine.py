@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gateway.automations.conditions import met
+from gateway.automations.conditions import met, value_of
 from gateway.automations.messages import MAX_PAYLOAD, Arrival, heard_anew, wanted_change, wanted_message
 from gateway.automations.model import Automation, MqttTrigger, StateTrigger
 from gateway.automations.reading import Mistake, Mistakes, read
@@ -60,7 +60,8 @@ class _Live:
     started: deque[datetime] = field(default_factory=lambda: deque(maxlen=MAX_A_MINUTE))
     task: asyncio.Task[None] | None = None
     waiting: deque[Run] = field(default_factory=deque)
-    timers: dict[tuple[int, str], asyncio.TimerHandle] = field(default_factory=dict)
+    # By a trigger's place and the thing: what has to stay as it is, and when it has.
+    timers: dict[tuple[int, str], tuple[str | None, asyncio.TimerHandle]] = field(default_factory=dict)
     skipped: tuple[datetime, str] | None = None
     topics: dict[str, Any] = field(default_factory=dict)
     # What was last heard, by a trigger's place and the topic: only of triggers that what the broker kept may fire.
@@ -76,7 +77,7 @@ class _Live:
     def stop(self) -> None:
         """Nothing of it begins any more; what runs is told to end."""
         self.waiting.clear()
-        for timer in self.timers.values():
+        for _, timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
         if self.task is not None:
@@ -260,7 +261,10 @@ class Automations:
             if change.thing is None:
                 self._cancel(live, timer)
                 continue
-            before = change.before
+            before, became = change.before, value_of(change.now, trigger.attribute)
+            # What is described anew may stand otherwise, though nothing tells how it stood.
+            if (waiting := live.timers.get(timer)) is not None and waiting[0] != became:
+                self._cancel(live, timer)
             # What is heard of a thing for the first time is how it stands, not that it changed.
             if before is None or before.seen is None or not heard_anew(trigger, before, change.now):
                 continue
@@ -269,9 +273,8 @@ class Automations:
                 continue
             about = about_change(self._view, change.id, trigger, before, change.now)
             if trigger.stays:
-                live.timers[timer] = asyncio.get_running_loop().call_later(
-                    trigger.stays, self._stayed, live, timer, about
-                )
+                stayed = asyncio.get_running_loop().call_later(trigger.stays, self._stayed, live, timer, about)
+                live.timers[timer] = became, stayed
             else:
                 self._fire(live, place, about)
 
@@ -282,7 +285,7 @@ class Automations:
     @staticmethod
     def _cancel(live: _Live, timer: tuple[int, str]) -> None:
         if (running := live.timers.pop(timer, None)) is not None:
-            running.cancel()
+            running[1].cancel()
 
     # --- what is done
 

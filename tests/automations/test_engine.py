@@ -19,7 +19,7 @@ from gateway.automations.run import Trace
 from gateway.automations.traces import Traces
 from gateway.errors import ModelUnavailable
 from gateway.home.line import Message
-from gateway.home.things import Thing
+from gateway.home.things import Condition, Thing
 from tests.automations.household import Home, ready
 from tests.mosquitto_server import Mosquitto
 
@@ -271,14 +271,21 @@ async def test_what_does_not_stay_so_begins_nothing(home: Home) -> None:
         timers = automations._lives["a"].timers
         home.told("light.a", "off")
         home.told("light.a", "on")
-        (timer,) = timers.values()
+        ((_, timer),) = timers.values()
         home.told("light.a", "on", brightness=3)
-        assert list(timers.values()) == [timer]  # it is on, as it was
+        assert list(timers.values()) == [("on", timer)]  # it is on, as it was
+        home.registry.put(Thing("light.a", "Lamp", "configured"))
+        assert list(timers.values()) == [("on", timer)]  # called otherwise, but as it was
+        home.registry.put(Thing("light.a", "Lamp", "configured"), Condition().told(home.now(), state="off"))
+        assert timer.cancelled()
+        assert not timers
+        home.told("light.a", "on")
+        ((_, timer),) = timers.values()
         home.told("light.a", "off")
         assert timer.cancelled()
         assert not timers
         home.told("light.a", "on")
-        (timer,) = timers.values()
+        ((_, timer),) = timers.values()
         home.registry.drop("light.a")
         assert timer.cancelled()
         assert not timers
@@ -300,7 +307,7 @@ async def test_what_is_away_is_unavailable(home: Home) -> None:
     async with home.automations(text, hears=["out"]) as automations:
         home.told("light.a", "off")
         home.told("light.a", "on")
-        (timer,) = automations._lives["a"].timers.values()
+        ((_, timer),) = automations._lives["a"].timers.values()
         home.later(seconds=5)
         away = replace(home.registry.condition("light.a"), available=False, seen=home.now())
         home.registry.saw("light.a", away)
