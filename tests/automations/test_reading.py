@@ -152,6 +152,14 @@ def test_no_file_and_one_that_is_none(tmp_path: Path) -> None:
         parse("a: &a [1,1,1,1]\n" + "".join(f"k{n}: &k{n} [{f'*k{n - 1}, ' * 9}]\n" for n in range(1, 9)), PATH)
 
 
+@pytest.mark.parametrize(
+    "value", ["!!bool maybe", "!!int ''", "!!float ''", "!!timestamp x", "!!int 0x", "!!python/none", "[" * 3000]
+)
+def test_a_value_that_is_not_what_its_tag_says(value: str) -> None:
+    with pytest.raises(Mistakes):
+        parse(GOOD.replace("ask: hello", f"ask: {value}"), PATH)
+
+
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=10),
     lambda inner: (
