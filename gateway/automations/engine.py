@@ -151,10 +151,11 @@ class Automations:
     async def reload(self) -> None:
         """Reads the file anew. What is as before goes on undisturbed; with a mistake everything does."""
         async with self._loading:
-            self._signature = await asyncio.to_thread(_signature, self._path)
+            signature = await asyncio.to_thread(_signature, self._path)
             try:
                 found = await asyncio.to_thread(read, self._path)
             except Mistakes as error:
+                self._signature = signature
                 self._mistakes = error.mistakes
                 for mistake in error.mistakes:
                     log.error("%s: %s", self._path, mistake)
@@ -163,6 +164,8 @@ class Automations:
                 return
             self._mistakes = ()
             self._take_up(found)
+            # Not before: what was not taken up, as who asked for it went away, would never be.
+            self._signature = signature
             enabled = sum(automation.enabled for automation in found)
             log.info("automations: %d, %d of them enabled", len(found), enabled)
 

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.automations import engine
 from gateway.automations.engine import Automations, Standing
+from gateway.automations.model import Automation
 from gateway.automations.reading import read
 from gateway.automations.run import Trace
 from gateway.automations.traces import Traces
@@ -384,6 +385,28 @@ async def test_a_mistake_leaves_the_set_that_runs(home: Home) -> None:
         await home.send("button", "two")
         await home.through()
         assert len(home.asked) == 1  # within its cooldown: the last run is known from its trace
+
+
+async def test_who_gives_up_reloading_loses_no_change(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "WATCH_SECONDS", 0.05)
+    async with home.automations(button()) as automations:
+        reading, may_read = threading.Event(), threading.Event()
+
+        def slow(path: Path) -> tuple[Automation, ...]:
+            reading.set()
+            may_read.wait(20)
+            return read(path)
+
+        monkeypatch.setattr(engine, "read", slow)
+        asked = asyncio.create_task(automations.reload())
+        home.write(button("cooldown: 60"))
+        await asyncio.to_thread(reading.wait, 20)
+        asked.cancel()
+        await asyncio.wait([asked])
+        may_read.set()
+        async with asyncio.timeout(20):
+            while standing(automations).automation.cooldown != 60:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_changed_file_is_taken_up_and_what_is_as_before_goes_on(home: Home) -> None:
