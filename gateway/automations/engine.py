@@ -391,10 +391,18 @@ class Automations:
             await self.reload()
 
     async def _watch_file(self) -> None:
+        seen = self._signature
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if await asyncio.to_thread(_signature, self._path) != self._signature:
-                await self.reload()
+            seen = await self._look(seen)
+
+    async def _look(self, before: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        """Looks at the file, and takes it up once it is another and still as it was `before`, when it was last looked
+        at: there are editors that empty a file, or take it away, before they write it."""
+        found = await asyncio.to_thread(_signature, self._path)
+        if self._signature != found == before:
+            await self.reload()
+        return found
 
 
 def about_change(view: View, thing_id: str, trigger: StateTrigger, before: Condition, now: Condition) -> dict[str, Any]:

@@ -409,6 +409,26 @@ async def test_who_gives_up_reloading_loses_no_change(home: Home, monkeypatch: p
                 await asyncio.sleep(0.01)
 
 
+async def test_a_file_that_is_being_written_is_not_taken_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor empties it, takes it away, or writes it in parts, before all of it is there."""
+    monkeypatch.setattr(engine, "WATCH_SECONDS", 3600.0)
+    async with home.automations(button()) as automations:
+        seen = await automations._look(automations._signature)
+        for text in ("", None, "- id: a\n"):
+            home.path.unlink()
+            if text is not None:
+                home.path.write_text(text)
+            seen = await automations._look(seen)
+            home.write(button())
+            seen = await automations._look(seen)
+            assert (len(automations.standings()), automations.mistakes) == (1, ())
+        home.write(button("cooldown: 60"))
+        seen = await automations._look(seen)
+        assert standing(automations).automation.cooldown == 0
+        await automations._look(seen)
+        assert standing(automations).automation.cooldown == 60
+
+
 async def test_a_changed_file_is_taken_up_and_what_is_as_before_goes_on(home: Home) -> None:
     home.held = asyncio.Event()
     async with home.automations(button() + button(identity="b")) as automations:
