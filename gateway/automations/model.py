@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import time
 from typing import Annotated, Any, Literal
 
@@ -86,7 +87,8 @@ def _seconds(value: Any) -> Any:
     if isinstance(value, dict):
         units = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1, "milliseconds": 0.001}
         if value and value.keys() <= units.keys() and all(isinstance(n, (int, float)) for n in value.values()):
-            return sum(number * units[unit] for unit, number in value.items())
+            with suppress(OverflowError):
+                return sum(number * units[unit] for unit, number in value.items())
     if isinstance(value, str) and re.fullmatch(r"\d{1,3}(:[0-5]?\d){1,2}", value):
         hours, minutes, *rest = map(int, value.split(":"))
         return hours * 3600 + minutes * 60 + (rest[0] if rest else 0)

@@ -66,7 +66,7 @@ def parse(text: str, path: Path) -> tuple[Automation, ...]:
         values = yaml.safe_load(text)
     except NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
-        problem = " ".join(str(getattr(error, "problem", None) or error or type(error).__name__).split())
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise Mistakes(path, [Mistake(mark.line + 1 if mark else 0, f"is not YAML ({problem})")]) from error
     if not isinstance(values, list):
         raise Mistakes(path, [Mistake(1, "should be a list: each automation begins with - id: or - alias:")])

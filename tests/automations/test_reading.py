@@ -115,6 +115,7 @@ GOOD = """- id: a
         ("id: a", "id: a\n  mode: parallel", 2, "mode should be 'single', 'restart' or 'queued'"),
         ("id: a", "id: a\n  id: b", 2, "id stands here twice"),
         ("id: a", "id: a\n  cooldown: -1", 2, "cooldown should be greater"),
+        ("id: a", f"id: a\n  cooldown: {{hours: 1.0e+308, days: {'9' * 400}}}", 2, "a time: seconds"),
         ("id: a", "id: a\n  trigger: {trigger: mqtt, topic: a}", 1, "has trigger and triggers"),
         ("id: a", "id: a\n  conditions: [{condition: time, after: 7:00}]", 2, "in quotes"),
         ("id: a", "id: a\n  variables: {a b: 1}", 2, "should match"),
