@@ -45,7 +45,7 @@ def test_as_home_assistant_writes_it() -> None:
       target: {entity_id: [cover.a, cover.b]}
     - action: climate.set_hvac_mode
       target: {entity_id: climate.a}
-      data: {hvac_mode: heat}
+      data: {hvac_mode: off}
     - condition: state
       entity_id: light.a
       state: on
@@ -70,7 +70,7 @@ def test_as_home_assistant_writes_it() -> None:
     assert isinstance(light, Command)
     assert isinstance(covers, Command)
     assert isinstance(climate, Command)
-    assert (climate.command.action, dict(climate.command.values)) == ("set_mode", {"mode": "heat"})
+    assert (climate.command.action, dict(climate.command.values)) == ("set_mode", {"mode": "off"})
     assert isinstance(must, Must)
     assert (light.command.action, dict(light.command.values)) == ("turn_on", {"brightness": 10})
     assert (covers.command.action, covers.command.entity_id) == ("open", ("cover.a", "cover.b"))
@@ -96,6 +96,19 @@ GOOD = """- id: a
         ("topic: a/b", "topik: a/b", 4, "topik is not known here"),
         ("trigger: mqtt", "trigger: sun", 3, "is no trigger"),
         ("trigger: mqtt", "platform: sun", 3, "is no trigger"),
+        ("topic: a/b", "topic: a/b\n      payload: on", 5, "payload should be in quotes"),
+        (
+            "mqtt\n",
+            "state\n      entity_id: light.a\n      from: on\n      attribute: x\n",
+            5,
+            "from should be in quotes",
+        ),
+        (
+            "id: a",
+            "id: a\n  conditions: {condition: state, entity_id: a.b, state: [a, on], attribute: x}",
+            2,
+            "in quotes",
+        ),
         ("ask: hello", 'ask: "{{ x"', 6, "template"),
         ("ask: hello", "ask: {prompt: hello, area: 1, langage: fr}", 6, "ask.langage is not known here"),
         ("ask: hello", "aks: hello", 6, "is no action"),
