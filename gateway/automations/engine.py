@@ -295,11 +295,8 @@ class Automations:
     def _fire(self, live: _Live, place: int, about: Mapping[str, Any]) -> None:
         """Starts a run, or says why not."""
         automation = live.automation
-        if self._ago(live.last_run, automation.cooldown):
-            self._skip(live, "within its cooldown")
-            return
-        if len(live.started) == MAX_A_MINUTE and self._ago(live.started[0], MINUTE):
-            self._skip(live, f"over {MAX_A_MINUTE} runs a minute")
+        if (soon := self._too_soon(live)) is not None:
+            self._skip(live, soon)
             return
         trigger = automation.triggers[place]
         about = {**about, "id": trigger.id or str(place), "idx": str(place), "alias": trigger.alias}
@@ -340,6 +337,14 @@ class Automations:
         else:
             self._skip(live, f"{automation.max} runs wait already")
 
+    def _too_soon(self, live: _Live) -> str | None:
+        """Why no run may start now, after those that did; None where one may."""
+        if self._ago(live.last_run, live.automation.cooldown):
+            return "within its cooldown"
+        if len(live.started) == MAX_A_MINUTE and self._ago(live.started[0], MINUTE):
+            return f"over {MAX_A_MINUTE} runs a minute"
+        return None
+
     def _ago(self, then: datetime | None, seconds: float) -> bool:
         """Whether then is less than so long ago. A time to come is not: a clock that was wrong must not stop a run."""
         return then is not None and 0 <= self._view.since(then) < seconds
@@ -353,8 +358,12 @@ class Automations:
 
     def _ended(self, live: _Live) -> None:
         live.task = None
-        if live.waiting:
-            self._start(live, live.waiting.popleft())
+        while live.waiting and live.task is None:
+            run = live.waiting.popleft()
+            if (soon := self._too_soon(live)) is not None:
+                self._skip(live, soon)
+            else:
+                self._start(live, run)
 
     async def _carry_out(self, live: _Live, run: Run) -> None:
         automation = live.automation

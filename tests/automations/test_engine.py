@@ -113,6 +113,26 @@ async def test_one_that_triggers_itself_is_stopped(home: Home) -> None:
         assert skipped[1] == "over 60 runs a minute"
 
 
+async def test_what_waits_within_the_cooldown_is_dropped(home: Home) -> None:
+    home.held = asyncio.Event()
+    async with home.automations(button("mode: queued\n  cooldown: 60")) as automations:
+        await ready(home)
+        await home.send("button", "one")
+        assert await home.began.get() == "one"
+        home.later(seconds=61)
+        for word in ("two", "three", "four"):
+            await home.send("button", word)
+        await home.through()
+        assert standing(automations).waiting == 3
+        home.held.set()
+        assert await outcome(automations, 2) == ["done", "done"]
+        async with asyncio.timeout(20):
+            while standing(automations).waiting or standing(automations).running:
+                await asyncio.sleep(0)
+        assert standing(automations).skipped == (home.now(), "within its cooldown")
+    assert [turn.utterance for turn in home.asked] == ["one", "two"]
+
+
 @pytest.mark.parametrize("back", [{"minutes": 1}, {"hours": -3}])
 async def test_a_clock_set_back_stops_nothing(home: Home, back: dict[str, float]) -> None:
     """At the end of summer time, or because it was wrong."""
