@@ -331,7 +331,8 @@ class Automations:
         elif automation.mode == "restart":
             live.waiting.clear()
             live.waiting.append(run)
-            live.task.cancel()
+            if not live.task.cancelling():  # else it is ending already, and would be torn from what it does for that
+                live.task.cancel()
         elif len(live.waiting) < automation.max:
             live.waiting.append(run)
         else:

@@ -21,6 +21,7 @@ from gateway.automations.traces import Traces
 from gateway.errors import ModelUnavailable
 from gateway.home.line import Message
 from gateway.home.things import Condition, Thing
+from gateway.shapes import Reply, Turn
 from tests.automations.household import Home, ready
 from tests.mosquitto_server import Mosquitto
 
@@ -87,6 +88,38 @@ async def test_restart_ends_the_run_before(home: Home) -> None:
         home.held.set()
         assert (await home.next())[1] == {"text": "two: Well then."}
         assert await outcome(automations, 2) == ["done", "cancelled"]
+
+
+async def test_restart_lets_a_run_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it does for that, though it is to be restarted once more meanwhile."""
+    ending, may_end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ask = home.ask
+
+    async def slow(turn: Turn) -> Reply:
+        if turn.utterance != "one":
+            return await ask(turn)
+        home.began.put_nowait("one")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await may_end.wait()
+            ended.set()
+        raise AssertionError
+
+    monkeypatch.setattr(home, "ask", slow)
+    async with home.automations(button("mode: restart")):
+        await ready(home)
+        await home.send("button", "one")
+        assert await home.began.get() == "one"
+        await home.send("button", "two")
+        await ending.wait()
+        await home.send("button", "three")
+        await home.through()
+        assert not ended.is_set()
+        may_end.set()
+        assert (await home.next())[1] == {"text": "three: Well then."}
+        assert ended.is_set()
 
 
 async def test_queued_runs_in_order_and_bounded(home: Home) -> None:
