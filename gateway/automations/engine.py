@@ -193,6 +193,8 @@ class Automations:
                 self._lives[automation.id] = _Live(automation, last_run=self._last_run(automation.id))
         for gone in before.values():
             gone.stop()
+        if found:  # a file that is away, or was emptied, may come back
+            self._traces.keep_only(self._lives)
         self._hear()
 
     def _last_run(self, automation_id: str) -> datetime | None:
@@ -376,7 +378,8 @@ class Automations:
             run.trace.outcome, run.trace.error = "failed", "something went wrong; see the log"
         finally:
             trace = run.trace
-            self._traces.add(automation.id, trace)
+            if automation.id in self._lives:
+                self._traces.add(automation.id, trace)
             level = logging.WARNING if trace.outcome == "failed" else logging.INFO
             log.log(level, "automation %s: %s%s", automation.id, trace.outcome, f", {trace.error}" * bool(trace.error))
 

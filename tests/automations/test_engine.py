@@ -555,6 +555,26 @@ async def test_traces_are_kept_over_a_restart(home: Home, tmp_path: Path) -> Non
         assert standing(automations).last_run == home.time
 
 
+async def test_the_runs_of_what_is_gone_are_forgotten(home: Home) -> None:
+    home.held = asyncio.Event()
+    async with home.automations(button() + button(identity="b")) as automations:
+        await ready(home)
+        home.held.set()
+        await home.send("button", "one")
+        await outcome(automations)
+        home.held.clear()
+        home.began = asyncio.Queue()
+        await home.send("button", "two")
+        for _ in "ab":
+            await home.began.get()
+        home.write("")
+        await automations.reload()
+        home.write(button())
+        await automations.reload()
+        assert len(automations.traces("a")) == 1
+    assert [path.name for path in home.folder.iterdir()] == ["a.json"]
+
+
 async def test_the_end_ends_every_run(home: Home, broker: Mosquitto) -> None:
     home.held = asyncio.Event()
     async with home.automations(button()) as automations:
