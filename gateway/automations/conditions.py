@@ -16,7 +16,7 @@ from gateway.automations.model import (
     TriggerCondition,
 )
 from gateway.automations.templates import holds, render
-from gateway.automations.views import View
+from gateway.automations.views import View, state_of
 from gateway.home.things import Condition
 
 
@@ -48,7 +48,7 @@ def met(condition: AnyCondition, names: Mapping[str, Any], view: View) -> bool:
 def value_of(stands: Condition, attribute: str | None) -> str | None:
     """The state, or the attribute, as the text that a state is compared with."""
     if attribute is None:
-        return stands.state
+        return state_of(stands)
     value = stands.attributes.get(attribute)
     return None if value is None else as_text(value)
 
@@ -64,7 +64,9 @@ def _state(condition: StateCondition, view: View, thing_id: str) -> bool:
         return False
     if not condition.stays:
         return True
-    return stands.changed is not None and (view.now() - stands.changed).total_seconds() >= condition.stays
+    # Since when it is away nothing tells, but that it was heard of last.
+    since = stands.seen if stands.available is False else stands.changed
+    return since is not None and view.since(since) >= condition.stays
 
 
 def _number(condition: NumericCondition, names: Mapping[str, Any], view: View, thing_id: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gateway.automations.conditions import met
+from gateway.automations.conditions import met, value_of
 from gateway.automations.messages import MAX_PAYLOAD, Arrival, heard_anew, wanted_change, wanted_message
 from gateway.automations.model import Automation, MqttTrigger, StateTrigger
 from gateway.automations.reading import Mistake, Mistakes, read
@@ -34,7 +34,9 @@ RELOAD_TOPIC = "ai-gateway/automations/reload"
 WATCH_SECONDS = 1.0
 MAX_RUNS = 32  # at once, of all automations
 MAX_A_MINUTE = 60  # runs of one automation: one that triggers itself must not go on for ever
-MINUTE = timedelta(minutes=1)
+MINUTE = 60.0  # seconds
+
+Subscription = tuple[str, Callable[[Message], None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,24 @@ class _Live:
     started: deque[datetime] = field(default_factory=lambda: deque(maxlen=MAX_A_MINUTE))
     task: asyncio.Task[None] | None = None
     waiting: deque[Run] = field(default_factory=deque)
-    timers: dict[tuple[int, str], asyncio.TimerHandle] = field(default_factory=dict)
+    # By a trigger's place and the thing: what has to stay as it is, and when it has.
+    timers: dict[tuple[int, str], tuple[str | None, asyncio.TimerHandle]] = field(default_factory=dict)
     skipped: tuple[datetime, str] | None = None
     topics: dict[str, Any] = field(default_factory=dict)
+    # What was last heard, by a trigger's place and the topic: only of triggers that what the broker kept may fire.
+    heard: dict[tuple[int, str], bytes] = field(default_factory=dict)
+
+    def is_known(self, place: int, message: Message) -> bool:
+        """Whether the broker tells that trigger again what it has heard, as it does at each connection."""
+        heard = (place, message.topic)
+        known = message.retained and self.heard.get(heard) == message.payload
+        self.heard[heard] = message.payload
+        return known
 
     def stop(self) -> None:
         """Nothing of it begins any more; what runs is told to end."""
         self.waiting.clear()
-        for timer in self.timers.values():
+        for _, timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
         if self.task is not None:
@@ -87,7 +99,7 @@ class Automations:
         self._traces = Traces(folder)
         self._lives: dict[str, _Live] = {}
         self._mistakes: tuple[Mistake, ...] = ()
-        self._subscriptions: list[tuple[str, Callable[[Message], None]]] = []
+        self._subscriptions: dict[tuple[Any, ...], Subscription] = {}
         self._watched = ExitStack()
         self._by_entity: dict[str, list[tuple[_Live, int, StateTrigger]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +119,8 @@ class Automations:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._assistant.link.unsubscribe(RELOAD_TOPIC, self._told_to_reload)
-        self._unhear()
+        self._listen({})
+        self._watched.close()
         for live in self._lives.values():
             live.stop()
         for task in (tasks := tuple(self._tasks)):
@@ -138,10 +151,11 @@ class Automations:
     async def reload(self) -> None:
         """Reads the file anew. What is as before goes on undisturbed; with a mistake everything does."""
         async with self._loading:
-            self._signature = await asyncio.to_thread(_signature, self._path)
+            signature = await asyncio.to_thread(_signature, self._path)
             try:
                 found = await asyncio.to_thread(read, self._path)
             except Mistakes as error:
+                self._signature = signature
                 self._mistakes = error.mistakes
                 for mistake in error.mistakes:
                     log.error("%s: %s", self._path, mistake)
@@ -150,6 +164,8 @@ class Automations:
                 return
             self._mistakes = ()
             self._take_up(found)
+            # Not before: what was not taken up, as who asked for it went away, would never be.
+            self._signature = signature
             enabled = sum(automation.enabled for automation in found)
             log.info("automations: %d, %d of them enabled", len(found), enabled)
 
@@ -168,7 +184,6 @@ class Automations:
     # --- what is heard
 
     def _take_up(self, found: Sequence[Automation]) -> None:
-        self._unhear()
         before, self._lives = self._lives, {}
         for automation in found:
             known = before.get(automation.id)
@@ -178,6 +193,8 @@ class Automations:
                 self._lives[automation.id] = _Live(automation, last_run=self._last_run(automation.id))
         for gone in before.values():
             gone.stop()
+        if found:  # a file that is away, or was emptied, may come back
+            self._traces.keep_only(self._lives)
         self._hear()
 
     def _last_run(self, automation_id: str) -> datetime | None:
@@ -188,12 +205,15 @@ class Automations:
             return None
 
     def _hear(self) -> None:
+        self._watched.close()
+        self._by_entity.clear()
+        wanted: dict[tuple[Any, ...], Subscription] = {}
         by_topic: dict[str, list[tuple[_Live, int, MqttTrigger]]] = {}
         for live in self._lives.values():
             if not live.automation.enabled:
                 continue
             for name, topic in live.automation.topics.items():
-                self._subscribe(topic, partial(self._keep, live, name))
+                wanted[live, name] = topic, partial(self._keep, live, name)
             for place, trigger in enumerate(live.automation.triggers):
                 if not trigger.enabled:
                     continue
@@ -203,21 +223,21 @@ class Automations:
                     for thing_id in trigger.entity_id:
                         self._by_entity.setdefault(thing_id, []).append((live, place, trigger))
         for topic, those in by_topic.items():
-            self._subscribe(topic, partial(self._came, tuple(those)))
+            wanted[topic, *((live, place) for live, place, _ in those)] = topic, partial(self._came, tuple(those))
+        self._listen(wanted)
         if self._by_entity:
             only = frozenset(self._by_entity)
             self._watched.enter_context(self._assistant.registry.watching(self._changed, only))
 
-    def _subscribe(self, topic: str, heard: Callable[[Message], None]) -> None:
-        self._subscriptions.append((topic, heard))
-        self._assistant.link.subscribe(topic, heard)
-
-    def _unhear(self) -> None:
-        for topic, heard in self._subscriptions:
-            self._assistant.link.unsubscribe(topic, heard)
-        self._subscriptions.clear()
-        self._watched.close()
-        self._by_entity.clear()
+    def _listen(self, wanted: dict[tuple[Any, ...], Subscription]) -> None:
+        """Subscribes to what is new and ends what is over; the keys say who listens. To subscribe anew to what is as
+        before would bring all that the broker kept once more."""
+        link, before = self._assistant.link, self._subscriptions
+        self._subscriptions = {key: before.get(key, subscription) for key, subscription in wanted.items()}
+        for key in wanted.keys() - before.keys():
+            link.subscribe(*wanted[key])
+        for key in before.keys() - wanted.keys():
+            link.unsubscribe(*before[key])
 
     @staticmethod
     def _keep(live: _Live, name: str, message: Message) -> None:
@@ -232,6 +252,8 @@ class Automations:
             return
         came = Arrival.of(message.topic, message.payload, retained=message.retained)
         for live, place, trigger in those:
+            if trigger.retained and live.is_known(place, message):
+                continue
             try:
                 if wanted_message(trigger, came, self._view):
                     self._fire(live, place, {"platform": "mqtt", **came.names()})
@@ -244,7 +266,10 @@ class Automations:
             if change.thing is None:
                 self._cancel(live, timer)
                 continue
-            before = change.before
+            before, became = change.before, value_of(change.now, trigger.attribute)
+            # What is described anew may stand otherwise, though nothing tells how it stood.
+            if (waiting := live.timers.get(timer)) is not None and waiting[0] != became:
+                self._cancel(live, timer)
             # What is heard of a thing for the first time is how it stands, not that it changed.
             if before is None or before.seen is None or not heard_anew(trigger, before, change.now):
                 continue
@@ -253,9 +278,8 @@ class Automations:
                 continue
             about = about_change(self._view, change.id, trigger, before, change.now)
             if trigger.stays:
-                live.timers[timer] = asyncio.get_running_loop().call_later(
-                    trigger.stays, self._stayed, live, timer, about
-                )
+                stayed = asyncio.get_running_loop().call_later(trigger.stays, self._stayed, live, timer, about)
+                live.timers[timer] = became, stayed
             else:
                 self._fire(live, place, about)
 
@@ -266,18 +290,15 @@ class Automations:
     @staticmethod
     def _cancel(live: _Live, timer: tuple[int, str]) -> None:
         if (running := live.timers.pop(timer, None)) is not None:
-            running.cancel()
+            running[1].cancel()
 
     # --- what is done
 
     def _fire(self, live: _Live, place: int, about: Mapping[str, Any]) -> None:
         """Starts a run, or says why not."""
-        automation, now = live.automation, self._view.now()
-        if live.last_run is not None and (now - live.last_run).total_seconds() < automation.cooldown:
-            self._skip(live, "within its cooldown")
-            return
-        if len(live.started) == MAX_A_MINUTE and now - live.started[0] < MINUTE:
-            self._skip(live, f"over {MAX_A_MINUTE} runs a minute")
+        automation = live.automation
+        if (soon := self._too_soon(live)) is not None:
+            self._skip(live, soon)
             return
         trigger = automation.triggers[place]
         about = {**about, "id": trigger.id or str(place), "idx": str(place), "alias": trigger.alias}
@@ -312,11 +333,24 @@ class Automations:
         elif automation.mode == "restart":
             live.waiting.clear()
             live.waiting.append(run)
-            live.task.cancel()
+            if not live.task.cancelling():  # else it is ending already, and would be torn from what it does for that
+                live.task.cancel()
         elif len(live.waiting) < automation.max:
             live.waiting.append(run)
         else:
             self._skip(live, f"{automation.max} runs wait already")
+
+    def _too_soon(self, live: _Live) -> str | None:
+        """Why no run may start now, after those that did; None where one may."""
+        if self._ago(live.last_run, live.automation.cooldown):
+            return "within its cooldown"
+        if len(live.started) == MAX_A_MINUTE and self._ago(live.started[0], MINUTE):
+            return f"over {MAX_A_MINUTE} runs a minute"
+        return None
+
+    def _ago(self, then: datetime | None, seconds: float) -> bool:
+        """Whether then is less than so long ago. A time to come is not: a clock that was wrong must not stop a run."""
+        return then is not None and 0 <= self._view.since(then) < seconds
 
     def _start(self, live: _Live, run: Run) -> None:
         live.last_run = self._view.now()
@@ -327,8 +361,12 @@ class Automations:
 
     def _ended(self, live: _Live) -> None:
         live.task = None
-        if live.waiting:
-            self._start(live, live.waiting.popleft())
+        while live.waiting and live.task is None:
+            run = live.waiting.popleft()
+            if (soon := self._too_soon(live)) is not None:
+                self._skip(live, soon)
+            else:
+                self._start(live, run)
 
     async def _carry_out(self, live: _Live, run: Run) -> None:
         automation = live.automation
@@ -340,7 +378,8 @@ class Automations:
             run.trace.outcome, run.trace.error = "failed", "something went wrong; see the log"
         finally:
             trace = run.trace
-            self._traces.add(automation.id, trace)
+            if automation.id in self._lives:
+                self._traces.add(automation.id, trace)
             level = logging.WARNING if trace.outcome == "failed" else logging.INFO
             log.log(level, "automation %s: %s%s", automation.id, trace.outcome, f", {trace.error}" * bool(trace.error))
 
@@ -365,10 +404,18 @@ class Automations:
             await self.reload()
 
     async def _watch_file(self) -> None:
+        seen = self._signature
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if await asyncio.to_thread(_signature, self._path) != self._signature:
-                await self.reload()
+            seen = await self._look(seen)
+
+    async def _look(self, before: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        """Looks at the file, and takes it up once it is another and still as it was `before`, when it was last looked
+        at: there are editors that empty a file, or take it away, before they write it."""
+        found = await asyncio.to_thread(_signature, self._path)
+        if self._signature != found == before:
+            await self.reload()
+        return found
 
 
 def about_change(view: View, thing_id: str, trigger: StateTrigger, before: Condition, now: Condition) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gateway.home.things import Condition
 
 MAX_PAYLOAD = 65_536  # bytes
 MISSING: Any = object()
-_STEPS = re.compile(r"\[(\d+)\]|\['([^']*)'\]|([^.\[\]$]+)")
+_STEPS = re.compile(r"\[(\d+)\]|\['([^']*)'\]|([^.\[\]]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Arrival:
 
 def found_at(value: Any, path: str) -> Any:
     """What stands at `$.a.b[0]` of a JSON value; MISSING where that leads nowhere."""
-    for index, quoted, name in _STEPS.findall(path):
+    for index, quoted, name in _STEPS.findall(path.removeprefix("$")):
         if index:
             if not isinstance(value, list) or int(index) >= len(value):
                 return MISSING

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import time
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gateway.automations.templates import compiled
 from gateway.home.sandbox import TemplateFailed
@@ -50,6 +62,7 @@ THEIR_VALUES: Mapping[tuple[str, str], str] = {
     ("set_mode", "hvac_mode"): "mode",
     ("set_fan_mode", "fan_mode"): "mode",
 }
+TEXTS = ("mode", "hvac_mode", "option", "effect")  # values that are one of some words, such as off
 PERCENT = "brightness_pct"  # taken beside `brightness`, as Home Assistant does
 
 
@@ -74,8 +87,23 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
+def _quoted(value: Any) -> Any:
+    """What is compared with what others wrote, `ON` or `true`, must be as they write it."""
+    if isinstance(value, bool):
+        raise ValueError("in quotes: YAML reads on, off, yes, no, true and false as something else")  # noqa: TRY004
+    return value
+
+
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _quoted_of_attribute(value: Any, known: ValidationInfo) -> Any:
+    """A state is on or off, whatever YAML made of it; an attribute may be true as well."""
+    if known.data.get("attribute") is not None:
+        for one in _as_list(value):
+            _quoted(one)
+    return value
 
 
 def _none_or_list(value: Any) -> Any:
@@ -86,7 +114,8 @@ def _seconds(value: Any) -> Any:
     if isinstance(value, dict):
         units = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1, "milliseconds": 0.001}
         if value and value.keys() <= units.keys() and all(isinstance(n, (int, float)) for n in value.values()):
-            return sum(number * units[unit] for unit, number in value.items())
+            with suppress(OverflowError):
+                return sum(number * units[unit] for unit, number in value.items())
     if isinstance(value, str) and re.fullmatch(r"\d{1,3}(:[0-5]?\d){1,2}", value):
         hours, minutes, *rest = map(int, value.split(":"))
         return hours * 3600 + minutes * 60 + (rest[0] if rest else 0)
@@ -147,6 +176,7 @@ def _weekday(value: str) -> str:
 
 
 Template = Annotated[str, BeforeValidator(_as_text), AfterValidator(_template)]
+Quoted = Annotated[Template, BeforeValidator(_quoted)]
 State = Annotated[str, BeforeValidator(_as_text)]
 States = Annotated[tuple[State, ...] | None, BeforeValidator(_none_or_list)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=LONGEST)]
@@ -177,7 +207,7 @@ class MqttTrigger(Trigger):
 
     trigger: Literal["mqtt"]
     topic: TopicFilter
-    payload: Template | None = None
+    payload: Quoted | None = None
     value_template: Template | None = None
     json_path: JsonPath | None = None
     retained: bool = False
@@ -194,12 +224,14 @@ class StateTrigger(Trigger):
 
     trigger: Literal["state"]
     entity_id: Entities
+    attribute: str | None = None
     before: States = Field(default=None, alias="from")
     to: States = None
     not_from: States = None
     not_to: States = None
-    attribute: str | None = None
     stays: Seconds = Field(default=0, alias="for")
+
+    _unlike_states = field_validator("before", "to", "not_from", "not_to", mode="before")(_quoted_of_attribute)
 
     @property
     def of_state_alone(self) -> bool:
@@ -220,10 +252,12 @@ class Condition(Part):
 class StateCondition(Condition):
     condition: Literal["state"]
     entity_id: Entities
-    state: Annotated[tuple[State, ...], BeforeValidator(_as_list), Field(min_length=1)]
     attribute: str | None = None
+    state: Annotated[tuple[State, ...], BeforeValidator(_as_list), Field(min_length=1)]
     stays: Seconds = Field(default=0, alias="for")
     match: Literal["all", "any"] = "all"
+
+    _unlike_states = field_validator("state", mode="before")(_quoted_of_attribute)
 
 
 class NumericCondition(Condition):
@@ -322,7 +356,8 @@ class Wish(Part):
         if not isinstance(given, dict) or not isinstance(values := given.get("values"), dict):
             return given
         action = THEIR_ACTIONS.get(action := str(given.get("action")), action)
-        return {**given, "values": {THEIR_VALUES.get((action, name), name): value for name, value in values.items()}}
+        values = {THEIR_VALUES.get((action, name), name): value for name, value in values.items()}
+        return {**given, "values": {name: _as_text(one) if name in TEXTS else one for name, one in values.items()}}
 
     @model_validator(mode="after")
     def _one_way(self) -> Wish:

@@ -18,6 +18,8 @@ MAX_AUTOMATIONS = 500
 MAX_NODES = 100_000  # what an alias stands for counts each time
 MAX_MISTAKES = 20
 DEPTH = 40
+# What PyYAML raises: of a value that is not what its tag (!!int, !!bool) says, whatever came of trying.
+NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 
 _ALL: TypeAdapter[tuple[Automation, ...]] = TypeAdapter(tuple[Automation, ...])
 
@@ -62,7 +64,7 @@ def parse(text: str, path: Path) -> tuple[Automation, ...]:
             return ()
         _look_over(node, path)
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise Mistakes(path, [Mistake(mark.line + 1 if mark else 0, f"is not YAML ({problem})")]) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,6 +57,14 @@ class Traces:
         self._changed.add(automation_id)
         self._something.set()
 
+    def keep_only(self, automation_ids: Iterable[str]) -> None:
+        """Forgets the runs of all other automations."""
+        gone = self._kept.keys() - set(automation_ids)
+        for automation_id in gone:
+            del self._kept[automation_id]
+        self._changed |= gone
+        self._something.set()
+
     async def _write_always(self) -> None:
         while not self._ending:
             await self._something.wait()
@@ -63,7 +72,7 @@ class Traces:
             await self._write()
 
     async def _write(self) -> None:
-        changed = {automation_id: list(self._kept[automation_id]) for automation_id in self._changed}
+        changed = {automation_id: list(self._kept.get(automation_id, ())) for automation_id in self._changed}
         self._changed.clear()
         if changed:
             await asyncio.to_thread(self._save, changed)
@@ -80,6 +89,9 @@ class Traces:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for automation_id, runs in changed.items():
+                if not runs:
+                    (self._folder / f"{automation_id}.json").unlink(missing_ok=True)
+                    continue
                 written = self._folder / f"{automation_id}.written"
                 written.write_bytes(orjson.dumps(runs))
                 written.replace(self._folder / f"{automation_id}.json")

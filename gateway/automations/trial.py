@@ -64,6 +64,8 @@ async def attempt(
 def _begins(automation: Automation, assumed: Assumed, view: View) -> tuple[int, dict[str, Any]] | None:
     """Which trigger it is, and what the templates know of it."""
     for place, trigger in enumerate(automation.triggers):
+        if not trigger.enabled:
+            continue
         match trigger:
             case MqttTrigger() if assumed.to is None:
                 topic = assumed.topic or trigger.topic
@@ -75,10 +77,17 @@ def _begins(automation: Automation, assumed: Assumed, view: View) -> tuple[int, 
             case StateTrigger() if assumed.topic is None:
                 thing_id = trigger.entity_id[0]
                 was, became = (trigger.before or (UNKNOWN,))[0], (trigger.to or (UNKNOWN,))[0]
-                before = Condition().told(view.now(), state=assumed.before or was)
-                now = Condition().told(view.now(), state=assumed.to or became)
+                before = _standing(trigger, assumed.before or was, view.now())
+                now = _standing(trigger, assumed.to or became, view.now())
                 if wanted_change(trigger, before, now):
                     return place, about_change(view, thing_id, trigger, before, now)
             case _:
                 pass
     return None
+
+
+def _standing(trigger: StateTrigger, value: str, at: datetime) -> Condition:
+    """A thing of which what the trigger looks at is that value."""
+    if trigger.attribute is None:
+        return Condition().told(at, state=value)
+    return Condition(attributes={trigger.attribute: value}, changed=at, seen=at)

@@ -15,6 +15,11 @@ from gateway.home.things import UNKNOWN, Condition
 UNAVAILABLE = "unavailable"
 
 
+def state_of(condition: Condition) -> str:
+    """Its state as Home Assistant sees it: what is away has no other, though its last one is known."""
+    return UNAVAILABLE if condition.available is False else condition.state
+
+
 @dataclass(frozen=True, slots=True)
 class StateView:
     """A thing as it stood, as `trigger.to_state` and its kin show it."""
@@ -36,6 +41,11 @@ class View:
         """`now`: the time at home, with its zone."""
         self.registry = registry
         self.now = now
+
+    def since(self, then: datetime) -> float:
+        """The seconds since then; below 0 where that is still to come. Not by the wall's clock, which is what two times
+        of the same zone are subtracted by: it is set back once a year."""
+        return (self.now().astimezone(UTC) - then.astimezone(UTC)).total_seconds()
 
     def condition(self, thing_id: str) -> Condition | None:
         """How that thing stands; None where there is no such thing."""
@@ -60,16 +70,14 @@ class View:
         return StateView(
             thing_id,
             thing.name if thing is not None else thing_id,
-            condition.state,
+            state_of(condition),
             MappingProxyType(dict(condition.attributes)),
             condition.changed,
         )
 
     def _states(self, thing_id: str) -> str:
         condition = self.condition(thing_id)
-        if condition is None:
-            return UNKNOWN
-        return UNAVAILABLE if condition.available is False else condition.state
+        return UNKNOWN if condition is None else state_of(condition)
 
     def _state_attr(self, thing_id: str, name: str) -> Any:
         condition = self.condition(thing_id)

@@ -14,12 +14,14 @@ from gateway.home.guarding import ALWAYS_SAFE, Guard
 from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.home.sandbox import to_json
+from gateway.home.speech.intents import ASKING
 from gateway.home.things import Order
 from gateway.shapes import Reply, Scope, Turn
 
 EDGE = "automation"
 ANNOUNCE_TOPIC = "ai-gateway/announce"
 WELL = ("done", "already")
+NOT_UNDERSTOOD = "home.not_understood"  # the intent of a turn that says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class InEarnest:
         return await self._answered(prompt, conversation_id, language, area, acts=False)
 
     async def say(self, sentence: str, *, language: str | None, area: str | None) -> Answered:
-        """Says a command. Raises NotFound where it was not understood as one."""
+        """Says a command. Raises NotFound where it was not understood as one, Unavailable where it was not done."""
         return await self._answered(sentence, None, language, area, acts=True)
 
     async def act(self, orders: Mapping[str, Order]) -> str:
@@ -108,8 +110,8 @@ class InEarnest:
         reply = await self._assistant.ask(turn)
         if reply.error is not None:
             raise reply.error
-        if acts and not reply.intent:
-            raise NotFound("the sentence was not understood as a command")
+        if acts:
+            _must_be_done(reply)
         if not reply.text.strip():
             raise GatewayError("the assistant answered nothing")
         return Answered(reply.text, reply.conversation_id)
@@ -166,6 +168,15 @@ class OnTrial:
     async def wait(self, seconds: float) -> None:
         """Tells how long it would wait."""
         self._tell(f"waits {seconds:g} s")
+
+
+def _must_be_done(reply: Reply) -> None:
+    """Raises GatewayError where a sentence did not come to what it wanted: not understood, asked back, or failed."""
+    if not reply.intent or reply.intent == NOT_UNDERSTOOD:
+        raise NotFound("the sentence was not understood as a command")
+    moves = reply.intent.startswith(("Hass", "home.")) and reply.intent not in ASKING
+    if (moves and not reply.actions) or any(action["verdict"] not in WELL for action in reply.actions):
+        raise Unavailable(reply.text)
 
 
 def _where(area: str | None, language: str | None) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gateway.edge.api import Input, Name, Nothing, Output, QueryId, QueryLimit, answer
 from gateway.edge.keys import DATABASE, REGISTRY, SCOPE
-from gateway.home.registry import Change, Registry
+from gateway.home.registry import Change
 from gateway.home.things import Condition, Thing
 from gateway.store import entities as rows
 
@@ -148,8 +148,7 @@ async def actions(request: web.Request, wanted: Listing) -> web.Response:
 class Follower:
     """One who follows the home: what waits to be written, and whether it is over."""
 
-    def __init__(self, registry: Registry, transport: asyncio.Transport | None) -> None:
-        self._registry = registry
+    def __init__(self, transport: asyncio.Transport | None) -> None:
         self._transport = transport
         self._waiting: deque[bytes] = deque()
         self._something = asyncio.Event()
@@ -193,7 +192,7 @@ async def events(request: web.Request, _: Nothing) -> web.StreamResponse:
     registry = request.app[REGISTRY]
     response = web.StreamResponse(headers={"Content-Type": EVENTS, "Cache-Control": "no-store"})
     await response.prepare(request)
-    follower = Follower(registry, request.transport)
+    follower = Follower(request.transport)
     followers = request.app[FOLLOWERS]
     followers.add(follower)
     try:

@@ -101,6 +101,7 @@ class Home:
             "m",
             CacheOutcome("miss"),
             intent="HassTurnOn" if turn.acts else None,
+            actions=({"thing": "light.a", "action": "turn_on", "verdict": "done"},) if turn.acts else (),
             error=self.fails,
         )
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from gateway.automations import engine
 from gateway.automations.engine import Automations, Standing
+from gateway.automations.model import Automation
 from gateway.automations.reading import read
 from gateway.automations.run import Trace
 from gateway.automations.traces import Traces
 from gateway.errors import ModelUnavailable
 from gateway.home.line import Message
-from gateway.home.things import Thing
+from gateway.home.things import Condition, Thing
+from gateway.shapes import Reply, Turn
 from tests.automations.household import Home, ready
 from tests.mosquitto_server import Mosquitto
 
@@ -86,6 +90,38 @@ async def test_restart_ends_the_run_before(home: Home) -> None:
         assert await outcome(automations, 2) == ["done", "cancelled"]
 
 
+async def test_restart_lets_a_run_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it does for that, though it is to be restarted once more meanwhile."""
+    ending, may_end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ask = home.ask
+
+    async def slow(turn: Turn) -> Reply:
+        if turn.utterance != "one":
+            return await ask(turn)
+        home.began.put_nowait("one")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await may_end.wait()
+            ended.set()
+        raise AssertionError
+
+    monkeypatch.setattr(home, "ask", slow)
+    async with home.automations(button("mode: restart")):
+        await ready(home)
+        await home.send("button", "one")
+        assert await home.began.get() == "one"
+        await home.send("button", "two")
+        await ending.wait()
+        await home.send("button", "three")
+        await home.through()
+        assert not ended.is_set()
+        may_end.set()
+        assert (await home.next())[1] == {"text": "three: Well then."}
+        assert ended.is_set()
+
+
 async def test_queued_runs_in_order_and_bounded(home: Home) -> None:
     home.held = asyncio.Event()
     async with home.automations(button("mode: queued\n  max: 2")) as automations:
@@ -108,6 +144,43 @@ async def test_one_that_triggers_itself_is_stopped(home: Home) -> None:
             while (skipped := standing(automations).skipped) is None:
                 await home.next()
         assert skipped[1] == "over 60 runs a minute"
+
+
+async def test_what_waits_within_the_cooldown_is_dropped(home: Home) -> None:
+    home.held = asyncio.Event()
+    async with home.automations(button("mode: queued\n  cooldown: 60")) as automations:
+        await ready(home)
+        await home.send("button", "one")
+        assert await home.began.get() == "one"
+        home.later(seconds=61)
+        for word in ("two", "three", "four"):
+            await home.send("button", word)
+        await home.through()
+        assert standing(automations).waiting == 3
+        home.held.set()
+        assert await outcome(automations, 2) == ["done", "done"]
+        async with asyncio.timeout(20):
+            while standing(automations).waiting or standing(automations).running:
+                await asyncio.sleep(0)
+        assert standing(automations).skipped == (home.now(), "within its cooldown")
+    assert [turn.utterance for turn in home.asked] == ["one", "two"]
+
+
+@pytest.mark.parametrize("back", [{"minutes": 1}, {"hours": -3}])
+async def test_a_clock_set_back_stops_nothing(home: Home, back: dict[str, float]) -> None:
+    """At the end of summer time, or because it was wrong."""
+    home.time = datetime(2026, 10, 25, 0, 59, 30, tzinfo=UTC).astimezone(zone := ZoneInfo("Europe/Warsaw"))
+    async with home.automations(button("cooldown: 30")) as automations:
+        await ready(home)
+        await home.send("button", "one")
+        await home.next()
+        await outcome(automations)
+        home.time = (home.time.astimezone(UTC) + timedelta(**back)).astimezone(zone)
+        await home.send("button", "two")
+        assert (await home.next())[1]["text"].startswith("two")
+        await home.send("button", "three")
+        await home.through()
+    assert [turn.utterance for turn in home.asked] == ["one", "two"]
 
 
 async def test_a_failure_ends_the_run_and_is_told(home: Home) -> None:
@@ -252,17 +325,50 @@ async def test_what_does_not_stay_so_begins_nothing(home: Home) -> None:
         timers = automations._lives["a"].timers
         home.told("light.a", "off")
         home.told("light.a", "on")
-        (timer,) = timers.values()
+        ((_, timer),) = timers.values()
         home.told("light.a", "on", brightness=3)
-        assert list(timers.values()) == [timer]  # it is on, as it was
+        assert list(timers.values()) == [("on", timer)]  # it is on, as it was
+        home.registry.put(Thing("light.a", "Lamp", "configured"))
+        assert list(timers.values()) == [("on", timer)]  # called otherwise, but as it was
+        home.registry.put(Thing("light.a", "Lamp", "configured"), Condition().told(home.now(), state="off"))
+        assert timer.cancelled()
+        assert not timers
+        home.told("light.a", "on")
+        ((_, timer),) = timers.values()
         home.told("light.a", "off")
         assert timer.cancelled()
         assert not timers
         home.told("light.a", "on")
-        (timer,) = timers.values()
+        ((_, timer),) = timers.values()
         home.registry.drop("light.a")
         assert timer.cancelled()
         assert not timers
+
+
+async def test_what_is_away_is_unavailable(home: Home) -> None:
+    text = """
+- id: a
+  triggers:
+    - {trigger: state, entity_id: light.a, to: "on", for: 3600}
+    - {trigger: state, entity_id: light.a, to: unavailable}
+  actions:
+    - publish: {topic: out, payload: "{{ trigger.from_state.state }} {{ trigger.to_state.state }}"}
+    - choose:
+        - {conditions: {condition: state, entity_id: light.a, state: "on"}, sequence: {stop: it is on}}
+        - {conditions: {condition: state, entity_id: light.a, state: unavailable, for: 1}, sequence: {stop: long away}}
+        - {conditions: {condition: state, entity_id: light.a, state: unavailable}, sequence: {stop: it is away}}
+"""
+    async with home.automations(text, hears=["out"]) as automations:
+        home.told("light.a", "off")
+        home.told("light.a", "on")
+        ((_, timer),) = automations._lives["a"].timers.values()
+        home.later(seconds=5)
+        away = replace(home.registry.condition("light.a"), available=False, seen=home.now())
+        home.registry.saw("light.a", away)
+        assert timer.cancelled()
+        assert await home.next() == ("out", "on unavailable")
+        await outcome(automations)
+        assert automations.traces("a")[0]["error"] == "it is away"
 
 
 async def test_what_is_switched_off_does_not_run(home: Home) -> None:
@@ -334,6 +440,48 @@ async def test_a_mistake_leaves_the_set_that_runs(home: Home) -> None:
         assert len(home.asked) == 1  # within its cooldown: the last run is known from its trace
 
 
+async def test_who_gives_up_reloading_loses_no_change(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "WATCH_SECONDS", 0.05)
+    async with home.automations(button()) as automations:
+        reading, may_read = threading.Event(), threading.Event()
+
+        def slow(path: Path) -> tuple[Automation, ...]:
+            reading.set()
+            may_read.wait(20)
+            return read(path)
+
+        monkeypatch.setattr(engine, "read", slow)
+        asked = asyncio.create_task(automations.reload())
+        home.write(button("cooldown: 60"))
+        await asyncio.to_thread(reading.wait, 20)
+        asked.cancel()
+        await asyncio.wait([asked])
+        may_read.set()
+        async with asyncio.timeout(20):
+            while standing(automations).automation.cooldown != 60:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_file_that_is_being_written_is_not_taken_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor empties it, takes it away, or writes it in parts, before all of it is there."""
+    monkeypatch.setattr(engine, "WATCH_SECONDS", 3600.0)
+    async with home.automations(button()) as automations:
+        seen = await automations._look(automations._signature)
+        for text in ("", None, "- id: a\n"):
+            home.path.unlink()
+            if text is not None:
+                home.path.write_text(text)
+            seen = await automations._look(seen)
+            home.write(button())
+            seen = await automations._look(seen)
+            assert (len(automations.standings()), automations.mistakes) == (1, ())
+        home.write(button("cooldown: 60"))
+        seen = await automations._look(seen)
+        assert standing(automations).automation.cooldown == 0
+        await automations._look(seen)
+        assert standing(automations).automation.cooldown == 60
+
+
 async def test_a_changed_file_is_taken_up_and_what_is_as_before_goes_on(home: Home) -> None:
     home.held = asyncio.Event()
     async with home.automations(button() + button(identity="b")) as automations:
@@ -366,6 +514,30 @@ async def test_what_is_retained_begins_nothing_unless_wanted(home: Home) -> None
         assert (await home.next())[1]["text"] == "old: Well then."
 
 
+async def test_what_is_retained_is_heard_once(home: Home) -> None:
+    """Also when the file changes elsewhere, another listens there too, or the broker is asked for it once more."""
+    await home.send("button", "old", retain=True)
+    kept = button().replace("topic: button", "topic: button\n      retained: true")
+    async with home.automations(kept, hears=["out"]) as automations:
+        assert (await home.next())[1]["text"] == "old: Well then."
+        for other in (button(identity="b"), kept.replace("id: a", "id: b").replace("topic: button", "topic: other")):
+            home.write(kept + other)
+            await automations.reload()
+            await ready(home)
+        home.link._home.ask_again()
+        await ready(home)
+        assert len(automations.traces("a")) == 1
+        await home.send("button", "new", retain=True)
+        assert (await home.next())[1]["text"] == "new: Well then."
+        home.link._home.ask_again()
+        await ready(home)
+        home.write(kept + kept.replace("id: a", "id: b"))
+        await automations.reload()
+        assert (await home.next())[1]["text"] == "new: Well then."  # b's first
+        await home.through()
+        assert [len(automations.traces(one)) for one in ("a", "b")] == [2, 1]
+
+
 async def test_traces_are_kept_over_a_restart(home: Home, tmp_path: Path) -> None:
     async with home.automations(button("mode: queued\n  max: 50")) as automations:
         await ready(home)
@@ -381,6 +553,26 @@ async def test_traces_are_kept_over_a_restart(home: Home, tmp_path: Path) -> Non
         traces = automations.traces("a")
         assert [trace["trigger"]["payload"] for trace in traces] == [str(number) for number in range(24, 4, -1)]
         assert standing(automations).last_run == home.time
+
+
+async def test_the_runs_of_what_is_gone_are_forgotten(home: Home) -> None:
+    home.held = asyncio.Event()
+    async with home.automations(button() + button(identity="b")) as automations:
+        await ready(home)
+        home.held.set()
+        await home.send("button", "one")
+        await outcome(automations)
+        home.held.clear()
+        home.began = asyncio.Queue()
+        await home.send("button", "two")
+        for _ in "ab":
+            await home.began.get()
+        home.write("")
+        await automations.reload()
+        home.write(button())
+        await automations.reload()
+        assert len(automations.traces("a")) == 1
+    assert [path.name for path in home.folder.iterdir()] == ["a.json"]
 
 
 async def test_the_end_ends_every_run(home: Home, broker: Mosquitto) -> None:

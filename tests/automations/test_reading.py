@@ -45,7 +45,7 @@ def test_as_home_assistant_writes_it() -> None:
       target: {entity_id: [cover.a, cover.b]}
     - action: climate.set_hvac_mode
       target: {entity_id: climate.a}
-      data: {hvac_mode: heat}
+      data: {hvac_mode: off}
     - condition: state
       entity_id: light.a
       state: on
@@ -70,7 +70,7 @@ def test_as_home_assistant_writes_it() -> None:
     assert isinstance(light, Command)
     assert isinstance(covers, Command)
     assert isinstance(climate, Command)
-    assert (climate.command.action, dict(climate.command.values)) == ("set_mode", {"mode": "heat"})
+    assert (climate.command.action, dict(climate.command.values)) == ("set_mode", {"mode": "off"})
     assert isinstance(must, Must)
     assert (light.command.action, dict(light.command.values)) == ("turn_on", {"brightness": 10})
     assert (covers.command.action, covers.command.entity_id) == ("open", ("cover.a", "cover.b"))
@@ -96,6 +96,19 @@ GOOD = """- id: a
         ("topic: a/b", "topik: a/b", 4, "topik is not known here"),
         ("trigger: mqtt", "trigger: sun", 3, "is no trigger"),
         ("trigger: mqtt", "platform: sun", 3, "is no trigger"),
+        ("topic: a/b", "topic: a/b\n      payload: on", 5, "payload should be in quotes"),
+        (
+            "mqtt\n",
+            "state\n      entity_id: light.a\n      from: on\n      attribute: x\n",
+            5,
+            "from should be in quotes",
+        ),
+        (
+            "id: a",
+            "id: a\n  conditions: {condition: state, entity_id: a.b, state: [a, on], attribute: x}",
+            2,
+            "in quotes",
+        ),
         ("ask: hello", 'ask: "{{ x"', 6, "template"),
         ("ask: hello", "ask: {prompt: hello, area: 1, langage: fr}", 6, "ask.langage is not known here"),
         ("ask: hello", "aks: hello", 6, "is no action"),
@@ -115,6 +128,7 @@ GOOD = """- id: a
         ("id: a", "id: a\n  mode: parallel", 2, "mode should be 'single', 'restart' or 'queued'"),
         ("id: a", "id: a\n  id: b", 2, "id stands here twice"),
         ("id: a", "id: a\n  cooldown: -1", 2, "cooldown should be greater"),
+        ("id: a", f"id: a\n  cooldown: {{hours: 1.0e+308, days: {'9' * 400}}}", 2, "a time: seconds"),
         ("id: a", "id: a\n  trigger: {trigger: mqtt, topic: a}", 1, "has trigger and triggers"),
         ("id: a", "id: a\n  conditions: [{condition: time, after: 7:00}]", 2, "in quotes"),
         ("id: a", "id: a\n  variables: {a b: 1}", 2, "should match"),
@@ -150,6 +164,14 @@ def test_no_file_and_one_that_is_none(tmp_path: Path) -> None:
         parse("- &a [" + "*a, " * 3 + "]", PATH)
     with pytest.raises(Mistakes):
         parse("a: &a [1,1,1,1]\n" + "".join(f"k{n}: &k{n} [{f'*k{n - 1}, ' * 9}]\n" for n in range(1, 9)), PATH)
+
+
+@pytest.mark.parametrize(
+    "value", ["!!bool maybe", "!!int ''", "!!float ''", "!!timestamp x", "!!int 0x", "!!python/none", "[" * 3000]
+)
+def test_a_value_that_is_not_what_its_tag_says(value: str) -> None:
+    with pytest.raises(Mistakes):
+        parse(GOOD.replace("ask: hello", f"ask: {value}"), PATH)
 
 
 _values = st.recursive(

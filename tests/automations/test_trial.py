@@ -51,6 +51,33 @@ def test_one_is_tried(config: str, arguments: list[str], said: str, capsys: pyte
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "trigger, arguments, said",
+    [
+        ({"trigger": "mqtt", "topic": "x", "enabled": False}, [], "no trigger would begin a run"),
+        ({"trigger": "state", "attribute": "b", "to": "50"}, [], "publishes to out (qos 1): unknown 50"),
+        ({"trigger": "state", "attribute": "b"}, ["--from", "1", "--to", "2"], "publishes to out (qos 1): 1 2"),
+        ({"trigger": "state", "attribute": "b", "to": "50"}, ["--to", "2"], "no trigger would begin a run"),
+    ],
+)
+def test_a_trigger_is_tried_as_it_would_be_heard(
+    config: str,
+    tmp_path: Path,
+    trigger: dict[str, object],
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    payload = "{{ trigger.from_state.attributes.b }} {{ trigger.to_state.attributes.b }}"
+    trigger = trigger if trigger["trigger"] == "mqtt" else {"entity_id": "light.a", **trigger}
+    file = tmp_path / "one.yaml"
+    actions = {"publish": {"topic": "out", "payload": payload}}
+    file.write_text(json.dumps([{"id": "one", "triggers": trigger, "actions": actions}]))
+    Path(config).write_text(f"home: {{automations_file: {json.dumps(str(file))}}}\n")
+    main(["--config", config, "automations", "run", "one", *arguments])
+    assert said in capsys.readouterr().out
+
+
 def test_what_is_guarded_is_told(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "gate.yaml"
     steps = [{"command": {"entity_id": one, "action": action}} for one, action in COMMANDS]
