@@ -32,8 +32,9 @@ MAX_TEXT = 65_536  # characters of what goes in, of what comes out, and of every
 MAX_BITS = 4_096  # of a whole number
 MAX_DIGITS = 15
 MAX_WIDTH = 1_000  # of a formatted or padded number
-# A regular expression without repeats over groups takes at worst its text's length to the power of its repeats.
-MAX_MATCHED = {0: MAX_TEXT, 1: 4_096, 2: 255}
+MAX_PATTERN = 255
+MAX_STEPS = 500_000  # of looking for a regular expression
+MANY = 9  # from here on `{n}` counts as a repeat without an end
 
 TRUE, FALSE = frozenset({"true", "yes", "on", "enable", "1"}), frozenset({"false", "no", "off", "disable", "0"})
 # What can make nothing grow. The rest of Jinja2's filters is not there, or is ours.
@@ -394,21 +395,83 @@ def _timestamp_custom(value: Any, form: str = "%Y-%m-%d %H:%M:%S", local: bool =
     return (at.astimezone() if local else at.astimezone(UTC)).strftime(form[:100])
 
 
-def _expression(pattern: Any, text: Any, ignorecase: bool = False) -> re.Pattern[str]:
-    """A regular expression that ends in time over that text: repeats over single characters only, and few of them."""
+# What a regular expression may be made of. Only single characters are repeated, a group may at most be missing: so the
+# ways through one can be counted. No flags but the first, and nothing that looks back at what was found.
+_IGNORING_CASE = "(?i)"
+_PART = re.compile(
+    r"""
+    (?P<open>\((?:\?(?::|P<[A-Za-z_]\w*>|(?P<around><?[=!])))?)
+    | (?P<close>\))(?P<optional>\?[?+]?)?
+    | (?P<branch>\|)
+    | [\^$] | \\[AZbB]
+    | (?P<single>\[\^?\]?(?:\\.|[^\]\\])*\] | \\(?:[dDwWsSnrtfv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^A-Za-z0-9])
+        | \{(?!(?:[0-9]+(?:,[0-9]*)?|,[0-9]*)\}) | [^\\()\[*+?|{])
+      (?:(?P<repeat>[*+?]|\{(?P<least>[0-9]*)(?P<to>,(?P<most>[0-9]*))?\})[?+]?)?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _steps(pattern: str, length: int, *, everywhere: bool) -> int:
+    """How many steps it takes at most to match that pattern, from one place in a text or from everywhere in it."""
+    ways, repeats, singles, around = 1, 0, 0, False
+    branches, place = [1], 0
+    while place < len(pattern):
+        part = _PART.match(pattern, place)
+        if part is None or (part["close"] and len(branches) == 1):
+            raise TemplateFailed("the regular expression is none, or has something in it that may not be")
+        place = part.end()
+        if part["open"]:
+            branches.append(1)
+            around = around or part["around"] is not None
+        elif part["close"]:
+            ways *= branches.pop() * (2 if part["optional"] else 1)
+        elif part["branch"]:
+            branches[-1] += 1
+        elif part["single"]:
+            least, most = _times(part)
+            singles += most or 1
+            repeats += most is None
+            ways *= 1 if most is None else most - least + 1
+    ways *= branches[0] * (1 + singles // 8)
+    # Each part of the text is one repeat's or another's, but what looks around sees the same part again.
+    repeats += everywhere and not (pattern.startswith(("^", "\\A")) and branches[0] == 1)
+    return ways * ((length + 1) ** repeats if around else math.comb(length + repeats, repeats))
+
+
+def _times(part: re.Match[str]) -> tuple[int, int | None]:
+    """How often a single character stands there, at least and at most (None: without an end)."""
+    repeat = part["repeat"]
+    if repeat is None:
+        return 1, 1
+    if repeat in ("*", "+"):
+        return 0, None
+    if repeat == "?":
+        return 0, 1
+    least = int(part["least"][:MANY] or 0)
+    most = int(part["most"][:MANY] or MANY) if part["to"] else least
+    return (least, most) if least <= most < MANY else (0, None)
+
+
+def _expression(pattern: Any, text: Any, ignorecase: bool = False, *, everywhere: bool = True) -> re.Pattern[str]:
+    """A regular expression that ends in time over that text."""
     pattern, text = _text(pattern), _text(text)
-    bare = re.sub(r"\\.", "x", pattern)
-    bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", bare)
-    within = MAX_MATCHED.get(len(re.findall(r"[*+{]", bare)), 0)
-    if len(pattern) > 255 or re.search(r"\)[*+{]|\(\?P=", bare) or re.search(r"\\[1-9]", pattern) or len(text) > within:
+    if pattern.startswith(_IGNORING_CASE):
+        pattern, ignorecase = pattern.removeprefix(_IGNORING_CASE), True
+    # Without case, every letter of a range has to be looked up.
+    wide = len(re.findall(r"-(?:[^\x00-\x7f]|\\[xuUN])", pattern)) if ignorecase else 0
+    if len(pattern) > MAX_PATTERN or wide > 1 or _steps(pattern, len(text), everywhere=everywhere) > MAX_STEPS:
         raise TemplateFailed("the regular expression, or what it is to be found in, goes too far")
     return re.compile(pattern, re.IGNORECASE if ignorecase else 0)
 
 
 def _regex_replace(text: Any, find: str = "", replace: str = "", ignorecase: bool = False) -> str:
-    if len(_text(text)) * (len(replace) + 1) > MAX_TEXT * 4:
+    text, find, replace = _text(text), _text(find), _text(replace)
+    # What looks around finds the same part many times over.
+    grows = "\\" in replace and re.search(r"\(\?<?[=!]", find)
+    if len(replace) > MAX_WIDTH or (len(text) + 1) * (len(replace) + 1) > MAX_TEXT * 4 or grows:
         raise _too_much()
-    return _expression(find, text, ignorecase).sub(replace, _text(text))
+    return _expression(find, text, ignorecase).sub(replace, text)
 
 
 def _regex_findall(text: Any, find: str = "", ignorecase: bool = False) -> list[Any]:
@@ -420,7 +483,7 @@ def _regex_findall_index(text: Any, find: str = "", index: int = 0, ignorecase: 
 
 
 def _matches(text: Any, find: str = "", ignorecase: bool = False) -> bool:
-    return _expression(find, text, ignorecase).match(_text(text)) is not None
+    return _expression(find, text, ignorecase, everywhere=False).match(_text(text)) is not None
 
 
 def _found(text: Any, find: str = "", ignorecase: bool = False) -> bool:
