@@ -12,14 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.automations.model import Automation
 from gateway.errors import SettingsError
+from gateway.home.yaml_file import NotRead, parsed, text_of
 
-MAX_BYTES = 1_048_576
 MAX_AUTOMATIONS = 500
-MAX_NODES = 100_000  # what an alias stands for counts each time
 MAX_MISTAKES = 20
-DEPTH = 40
-# What PyYAML raises: of a value that is not what its tag (!!int, !!bool) says, whatever came of trying.
-NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 
 _ALL: TypeAdapter[tuple[Automation, ...]] = TypeAdapter(tuple[Automation, ...])
 
@@ -46,28 +42,20 @@ class Mistakes(SettingsError):
 def read(path: Path) -> tuple[Automation, ...]:
     """The file's automations; none where there is no file. Raises Mistakes."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise Mistakes(path, [Mistake(0, f"is over {MAX_BYTES} bytes")])
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistakes(path, [Mistake(0, f"cannot be read ({error})")]) from error
+        text = text_of(path)
+    except NotRead as error:
+        raise Mistakes(path, [Mistake(error.line, error.message)]) from error
     return parse(text, path)
 
 
 def parse(text: str, path: Path) -> tuple[Automation, ...]:
     """The automations of a file's text. Raises Mistakes."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            return ()
-        _look_over(node, path)
-        values = yaml.safe_load(text)
-    except NOT_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise Mistakes(path, [Mistake(mark.line + 1 if mark else 0, f"is not YAML ({problem})")]) from error
+        node, values = parsed(text, all_named=True)
+    except NotRead as error:
+        raise Mistakes(path, [Mistake(error.line, error.message)]) from error
+    if node is None:
+        return ()
     if not isinstance(values, list):
         raise Mistakes(path, [Mistake(1, "should be a list: each automation begins with - id: or - alias:")])
     if len(values) > MAX_AUTOMATIONS:
@@ -84,30 +72,6 @@ def parse(text: str, path: Path) -> tuple[Automation, ...]:
             raise Mistakes(path, [Mistake(line, f"the id {automation.id} is that of line {seen[automation.id]} too")])
         seen[automation.id] = line
     return found
-
-
-def _look_over(node: yaml.Node, path: Path) -> None:
-    """Raises Mistakes for what PyYAML would take without a word: a key twice, and what never ends."""
-    rest: list[tuple[yaml.Node, int]] = [(node, 0)]
-    count = 0
-    while rest:
-        one, depth = rest.pop()
-        count += 1
-        if count > MAX_NODES or depth > DEPTH:
-            raise Mistakes(path, [Mistake(one.start_mark.line + 1, "holds too much")])
-        if isinstance(one, yaml.SequenceNode):
-            rest += [(inner, depth + 1) for inner in one.value]
-        elif isinstance(one, yaml.MappingNode):
-            keys: set[str] = set()
-            for key, inner in one.value:
-                if key.value in keys and isinstance(key, yaml.ScalarNode):
-                    raise Mistakes(path, [Mistake(key.start_mark.line + 1, f"{key.value} stands here twice")])
-                if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith((":str", ":merge")):
-                    raise Mistakes(
-                        path, [Mistake(key.start_mark.line + 1, f"{key.value} is no name: put it in quotes")]
-                    )
-                keys.add(key.value)
-                rest.append((inner, depth + 1))
 
 
 def _mistake(error: Mapping[str, Any], node: yaml.Node) -> Mistake:

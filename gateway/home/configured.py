@@ -32,6 +32,7 @@ from gateway.home.platforms.drivers import BadDescription
 from gateway.home.platforms.following import Following
 from gateway.home.registry import Registry
 from gateway.home.things import Thing
+from gateway.home.yaml_file import NotRead, parsed, text_of
 
 Words = Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S")]
 _ID = re.compile(r"[a-z0-9_*?\[\]!-]+(?:\.[a-z0-9_*?\[\]!-]+)?")
@@ -116,24 +117,20 @@ class Configured:
 def load(path: Path) -> Overrides:
     """What the file says; nothing where there is none. Raises SettingsError with the line that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Overrides()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
+        text = text_of(path)
+    except NotRead as error:
+        raise SettingsError(f"{path} {error.message}") from error
     return parse(text, str(path))
 
 
 def parse(text: str, name: str) -> Overrides:
     """The same of a text; `name` is the file's, for what is said of a mistake."""
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
-        whole = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise SettingsError(f"{name}, line {line}: {error.problem or error.context or 'this is not YAML'}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise SettingsError(f"{name}: this is not YAML: {error}") from None
+        root, whole = parsed(text, all_named=False)
+    except NotRead as error:
+        raise SettingsError(
+            f"{name}, line {error.line}: {error.message}" if error.line else f"{name} {error.message}"
+        ) from error
     if whole is None:
         return Overrides()
 

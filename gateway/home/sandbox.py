@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from itertools import islice
 from typing import Any
 
@@ -24,22 +25,27 @@ from jinja2.exceptions import UndefinedError
 from jinja2.filters import FILTERS as JINJA
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+from jinja2.visitor import NodeTransformer
 
 from gateway.errors import GatewayError
 
 MAX_SOURCE = 8_192  # characters of a template
 MAX_TEXT = 65_536  # characters of what goes in, of what comes out, and of every text between
+MAX_DEPTH = 100  # of lists in lists
 MAX_BITS = 4_096  # of a whole number
 MAX_DIGITS = 15
 MAX_WIDTH = 1_000  # of a formatted or padded number
-# A regular expression without repeats over groups takes at worst its text's length to the power of its repeats.
-MAX_MATCHED = {0: MAX_TEXT, 1: 4_096, 2: 255}
+MAX_SOUGHT = 255  # of what Python looks for in a text letter by letter
+MAX_PATTERN = 255
+MAX_STEPS = 500_000  # of looking for a regular expression
+MANY = 9  # from here on `{n}` counts as a repeat without an end
 
 TRUE, FALSE = frozenset({"true", "yes", "on", "enable", "1"}), frozenset({"false", "no", "off", "disable", "0"})
 # What can make nothing grow. The rest of Jinja2's filters is not there, or is ours.
 HARMLESS = """
     abs capitalize count d default first items last length list lower map max min reject rejectattr reverse select
-    selectattr sort title trim truncate unique upper
+    selectattr sort title truncate unique upper
 """
 TEXT_METHODS = """
     capitalize count endswith find format index isalnum isalpha isdecimal isdigit isnumeric join ljust lower lstrip
@@ -47,6 +53,7 @@ TEXT_METHODS = """
     title upper zfill
 """
 OF_TEXT = frozenset(TEXT_METHODS.split())
+LETTER_BY_LETTER = frozenset({"lstrip", "rfind", "rpartition", "rsplit", "rstrip", "strip", "strftime"})
 OF_NUMBERS = frozenset({"is_integer", "real"})
 BLOCKS = (
     nodes.Macro,
@@ -87,6 +94,7 @@ class _Budget:
         self._until = time.monotonic() + limits.seconds
 
     def rounds(self, count: int = 1) -> None:
+        """Takes that many rounds, or none: then it is only looked whether there is time left."""
         self._rounds -= count
         if self._rounds < 0 or time.monotonic() > self._until:
             limits = self._limits
@@ -111,9 +119,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self, limits: Limits, *, blocks: bool, **names: Any) -> None:
         """`blocks`: whether a template may have macros and blocks. `names` are known beside Home Assistant's."""
         super().__init__(finalize=_shown, autoescape=False)
-        self.filters = {name: JINJA[name] for name in HARMLESS.split()} | dict(FILTERS)
+        filters: dict[str, Any] = {name: JINJA[name] for name in HARMLESS.split()} | dict(FILTERS)
+        self.filters = {name: _bounded(one) for name, one in filters.items()} | dict(OWN)
+        tests: dict[str, Any] = self.tests | {"match": _matches, "search": _found, "contains": _contains}
+        self.tests = {name: _bounded(one) for name, one in tests.items()}
         self.globals = {**GLOBALS, **names}
-        self.tests.update({"match": _matches, "search": _found, "contains": _contains})
         self._limits = limits
         self._blocks = blocks
 
@@ -153,27 +163,29 @@ class Sandbox(ImmutableSandboxedEnvironment):
         tree = super()._parse(source, name, filename)
         for node in () if self._blocks else tree.find_all(BLOCKS):
             raise TemplateFailed(f"{type(node).__name__.lower()} is not known here")
-        for loop in tree.find_all(nodes.For):
-            if loop.recursive:
-                raise TemplateFailed("a loop may not call itself")
-            loop.iter = nodes.Filter(loop.iter, "_counted", [], [], None, None, lineno=loop.lineno)
-        for both in list(tree.find_all(nodes.Concat)):
-            parts = nodes.List(both.nodes, lineno=both.lineno)
-            both.nodes = [nodes.Filter(parts, "_together", [], [], None, None, lineno=both.lineno)]
+        _Bounding().visit(tree)
         tree.set_environment(self)
         return tree
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        _budget.get().rounds(0)  # filters look up every attribute of every entry here
+        return super().getitem(obj, argument)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         _budget.get().rounds()
         owner = getattr(obj, "__self__", None)
+        name = getattr(obj, "__name__", "")
+        if name in LETTER_BY_LETTER and any(isinstance(one, str) and len(one) > MAX_SOUGHT for one in args):
+            raise _too_much()
         if isinstance(owner, str):
             if any(isinstance(value, int) and abs(value) > MAX_WIDTH for value in args):
                 raise _too_much()
-            if obj.__name__ == "replace":
+            if name == "replace":
                 return _replace(owner, *args)
-            if obj.__name__ == "join":
+            if name == "join":
                 return _together(args[0], owner)
-        return super().call(context, obj, *args, **kwargs)
+        result = super().call(context, obj, *args, **kwargs)
+        return result if isinstance(result, Namespace) else _kept(result)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, str):
@@ -184,36 +196,96 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         wrapped = super().wrap_str_format(value)
-        if wrapped is not None:
-            _fit(value.__self__)
-        return wrapped
+        if wrapped is None:
+            return None
+
+        def formatted(*values: Any, **named: Any) -> str:
+            _fit(value.__self__, (values, named))
+            return wrapped(*values, **named)
+
+        return formatted
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         _budget.get().rounds()
-        sized = [len(side) for side in (left, right) if isinstance(side, (str, list, tuple))]
+        sized = [side for side in (left, right) if isinstance(side, (str, list, tuple))]
         times = [side for side in (left, right) if isinstance(side, int)]
-        if operator == "+" and sum(sized) > MAX_TEXT:
-            raise _too_much()
         if operator == "%" and isinstance(left, str):
-            _fit(left)
-            return left % right
-        if operator == "*" and sized and times and sized[0] * times[0] > MAX_TEXT:
+            _fit(left, right)
+        if operator == "*" and sized and times and _weigh(sized[0]) * times[0] > MAX_TEXT:
             raise _too_much()
         if len(times) == 2:
             grown = left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
             if operator in "**" and grown > MAX_BITS:
                 raise TemplateFailed("the number is too great")
-        return super().call_binop(context, operator, left, right)
+        return _kept(super().call_binop(context, operator, left, right))
+
+
+class _Bounding(NodeTransformer):
+    """Puts a bound on what in a template could make something grow, or go on, without a filter or a call."""
+
+    def visit(self, node: nodes.Node, *args: Any, **named: Any) -> nodes.Node:
+        node = self.generic_visit(node, *args, **named)
+        match node:
+            case nodes.For(recursive=True):
+                raise TemplateFailed("a loop may not call itself")
+            case nodes.Name(name="varargs" | "kwargs"):  # lists that nobody wrote
+                raise TemplateFailed(f"{node.name} is not known here")
+            case nodes.For():
+                node.iter = _through("_counted", node.iter)
+            case nodes.Compare():
+                node.expr = _through("_timed", node.expr)
+            case nodes.Concat():
+                return _through("_together", nodes.List(node.nodes, lineno=node.lineno))
+            case nodes.List() | nodes.Dict() | nodes.Tuple(ctx="load"):
+                return _through("_kept", node)
+        return node
+
+
+def _through(name: str, node: nodes.Node) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
 def _too_much() -> TemplateFailed:
     return TemplateFailed(f"the template makes too much (over {MAX_TEXT} characters or entries)")
 
 
-def _fit(pattern: str) -> None:
-    """Raises where formatting by that pattern could make an endless text."""
-    if re.search(r"\d{4,}|\*|\{[^{}]*\{", pattern):
+def _fit(pattern: str, values: Any) -> None:
+    """Raises where putting the values into that pattern could make an endless text."""
+    signs = pattern.count("%") + pattern.count("{")
+    if re.search(r"\d{4,}|\*|\{[^{}]*\{", pattern) or signs * (_weigh(values) + MAX_WIDTH) > MAX_TEXT:
         raise _too_much()
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same filter or test, as long as there is time, and with an end to what it makes."""
+
+    @wraps(function)
+    def bounded(*args: Any, **named: Any) -> Any:
+        _budget.get().rounds(0)
+        if any(isinstance(value, Namespace) for value in args):
+            raise _no_value()
+        return _kept(function(*args, **named))
+
+    return bounded
+
+
+def _kept(value: Any) -> Any:
+    """The value, where it is not too much. Every list that a template makes comes by here: so there is never one that
+    is too long to be shown, compared or looked through, however often one list stands in another."""
+    _timed(value)
+    if isinstance(value, Iterator):
+        value = list(islice(value, MAX_TEXT + 1))
+    _weigh(value)
+    return value
+
+
+def _timed(value: Any) -> Any:
+    _budget.get().rounds(0)
+    return value
+
+
+def _no_value() -> TemplateFailed:
+    return TemplateFailed("a namespace is no value: only what is in it is")
 
 
 def _counted(value: Any) -> Any:
@@ -233,18 +305,29 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _weigh(value: Any) -> None:
-    """Raises where a list of lists comes to more than may be shown (one list may stand in another many times)."""
-    weight, rest = 0, [value]
-    while rest:
-        one = rest.pop()
-        weight += len(one) if isinstance(one, str) else 1
-        if weight > MAX_TEXT or len(rest) > MAX_TEXT:
-            raise _too_much()
-        if isinstance(one, Mapping):
-            rest += [*one.keys(), *one.values()]
-        elif isinstance(one, (list, tuple, set, frozenset)):
-            rest += one
+def _weigh(value: Any) -> int:
+    """How many characters and entries that is. A list that stands in another many times counts each time. Raises where
+    it is too much."""
+    weight, level = 0, [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for one in level:
+            weight += 1
+            if isinstance(one, str):
+                weight += max(0, len(one) - 1)
+            elif isinstance(one, (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)):
+                inner += one
+            elif isinstance(one, Mapping):
+                inner += one.keys()
+                inner += one.values()
+            elif isinstance(one, Namespace):  # it may still grow
+                raise _no_value()
+            if weight + len(inner) > MAX_TEXT:
+                raise _too_much()
+        if not inner:
+            return weight
+        level = inner
+    raise TemplateFailed("lists are nested too deeply")
 
 
 def _shown(value: Any) -> str:
@@ -254,6 +337,7 @@ def _shown(value: Any) -> str:
 
 
 def _together(parts: Iterable[Any], between: str = "") -> str:
+    _timed(parts)
     texts, size = [], 0
     for part in parts:
         text = _text(part)
@@ -277,15 +361,21 @@ def _replace(value: Any, old: str, new: str, count: int = -1) -> str:
     return text.replace(old, new, count)
 
 
+def _trim(value: Any, chars: str | None = None) -> str:
+    if len(chars or "") > MAX_SOUGHT:
+        raise _too_much()
+    return _text(value).strip(chars)
+
+
 def _format(pattern: Any, *values: Any, **named: Any) -> str:
     pattern = _text(pattern)
-    _fit(pattern)
+    _fit(pattern, (values, named))
     return str(pattern % (named or values))
 
 
 def _instead(value: Any, default: Any, wanted: str) -> Any:
     if default is MISSING:
-        raise TemplateFailed(f"{str(value)[:40]!r} is not {wanted}, and no default is given")
+        raise TemplateFailed(f"{_text(value)[:40]!r} is not {wanted}, and no default is given")
     return default
 
 
@@ -394,21 +484,83 @@ def _timestamp_custom(value: Any, form: str = "%Y-%m-%d %H:%M:%S", local: bool =
     return (at.astimezone() if local else at.astimezone(UTC)).strftime(form[:100])
 
 
-def _expression(pattern: Any, text: Any, ignorecase: bool = False) -> re.Pattern[str]:
-    """A regular expression that ends in time over that text: repeats over single characters only, and few of them."""
+# What a regular expression may be made of. Only single characters are repeated, a group may at most be missing: so the
+# ways through one can be counted. No flags but the first, and nothing that looks back at what was found.
+_IGNORING_CASE = "(?i)"
+_PART = re.compile(
+    r"""
+    (?P<open>\((?:\?(?::|P<[A-Za-z_]\w*>|(?P<around><?[=!])))?)
+    | (?P<close>\))(?P<optional>\?[?+]?)?
+    | (?P<branch>\|)
+    | [\^$] | \\[AZbB]
+    | (?P<single>\[\^?\]?(?:\\.|[^\]\\])*\] | \\(?:[dDwWsSnrtfv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^A-Za-z0-9])
+        | \{(?!(?:[0-9]+(?:,[0-9]*)?|,[0-9]*)\}) | [^\\()\[*+?|{])
+      (?:(?P<repeat>[*+?]|\{(?P<least>[0-9]*)(?P<to>,(?P<most>[0-9]*))?\})[?+]?)?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _steps(pattern: str, length: int, *, everywhere: bool) -> int:
+    """How many steps it takes at most to match that pattern, from one place in a text or from everywhere in it."""
+    ways, repeats, singles, around = 1, 0, 0, False
+    branches, place = [1], 0
+    while place < len(pattern):
+        part = _PART.match(pattern, place)
+        if part is None or (part["close"] and len(branches) == 1):
+            raise TemplateFailed("the regular expression is none, or has something in it that may not be")
+        place = part.end()
+        if part["open"]:
+            branches.append(1)
+            around = around or part["around"] is not None
+        elif part["close"]:
+            ways *= branches.pop() * (2 if part["optional"] else 1)
+        elif part["branch"]:
+            branches[-1] += 1
+        elif part["single"]:
+            least, most = _times(part)
+            singles += most or 1
+            repeats += most is None
+            ways *= 1 if most is None else most - least + 1
+    ways *= branches[0] * (1 + singles // 8)
+    # Each part of the text is one repeat's or another's, but what looks around sees the same part again.
+    repeats += everywhere and not (pattern.startswith(("^", "\\A")) and branches[0] == 1)
+    return ways * ((length + 1) ** repeats if around else math.comb(length + repeats, repeats))
+
+
+def _times(part: re.Match[str]) -> tuple[int, int | None]:
+    """How often a single character stands there, at least and at most (None: without an end)."""
+    repeat = part["repeat"]
+    if repeat is None:
+        return 1, 1
+    if repeat in ("*", "+"):
+        return 0, None
+    if repeat == "?":
+        return 0, 1
+    least = int(part["least"][:MANY] or 0)
+    most = int(part["most"][:MANY] or MANY) if part["to"] else least
+    return (least, most) if least <= most < MANY else (0, None)
+
+
+def _expression(pattern: Any, text: Any, ignorecase: bool = False, *, everywhere: bool = True) -> re.Pattern[str]:
+    """A regular expression that ends in time over that text."""
     pattern, text = _text(pattern), _text(text)
-    bare = re.sub(r"\\.", "x", pattern)
-    bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", bare)
-    within = MAX_MATCHED.get(len(re.findall(r"[*+{]", bare)), 0)
-    if len(pattern) > 255 or re.search(r"\)[*+{]|\(\?P=", bare) or re.search(r"\\[1-9]", pattern) or len(text) > within:
+    if pattern.startswith(_IGNORING_CASE):
+        pattern, ignorecase = pattern.removeprefix(_IGNORING_CASE), True
+    # Without case, every letter of a range has to be looked up.
+    wide = len(re.findall(r"-(?:[^\x00-\x7f]|\\[xuUN])", pattern)) if ignorecase else 0
+    if len(pattern) > MAX_PATTERN or wide > 1 or _steps(pattern, len(text), everywhere=everywhere) > MAX_STEPS:
         raise TemplateFailed("the regular expression, or what it is to be found in, goes too far")
     return re.compile(pattern, re.IGNORECASE if ignorecase else 0)
 
 
 def _regex_replace(text: Any, find: str = "", replace: str = "", ignorecase: bool = False) -> str:
-    if len(_text(text)) * (len(replace) + 1) > MAX_TEXT * 4:
+    text, find, replace = _text(text), _text(find), _text(replace)
+    # What looks around finds the same part many times over.
+    grows = "\\" in replace and re.search(r"\(\?<?[=!]", find)
+    if len(replace) > MAX_WIDTH or (len(text) + 1) * (len(replace) + 1) > MAX_TEXT * 4 or grows:
         raise _too_much()
-    return _expression(find, text, ignorecase).sub(replace, _text(text))
+    return _expression(find, text, ignorecase).sub(replace, text)
 
 
 def _regex_findall(text: Any, find: str = "", ignorecase: bool = False) -> list[Any]:
@@ -420,7 +572,7 @@ def _regex_findall_index(text: Any, find: str = "", index: int = 0, ignorecase: 
 
 
 def _matches(text: Any, find: str = "", ignorecase: bool = False) -> bool:
-    return _expression(find, text, ignorecase).match(_text(text)) is not None
+    return _expression(find, text, ignorecase, everywhere=False).match(_text(text)) is not None
 
 
 def _found(text: Any, find: str = "", ignorecase: bool = False) -> bool:
@@ -446,9 +598,13 @@ def _least(*values: Any) -> Any:
     return min(*values)
 
 
-FILTERS: Mapping[str, Callable[..., Any]] = {
+OWN: Mapping[str, Callable[..., Any]] = {
     "_counted": _counted,
+    "_kept": _kept,
+    "_timed": _timed,
     "_together": _together,
+}
+FILTERS: Mapping[str, Callable[..., Any]] = {
     "add": lambda value, amount: _float(value) + _float(amount),
     "as_datetime": _as_datetime,
     "as_timestamp": _as_timestamp,
@@ -479,6 +635,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "timestamp_utc": lambda value: _as_datetime(_float(value)).astimezone(UTC).isoformat(),
     "to_json": to_json,
     "tojson": to_json,
+    "trim": _trim,
 }
 GLOBALS: Mapping[str, Callable[..., Any]] = {
     "as_datetime": _as_datetime,

@@ -89,12 +89,26 @@ def test_what_is_said_of_a_thing() -> None:
         ("floors: 3\n", "line 1: floors: should name things"),
         ("- a\n", "line 1: should have"),
         ("entities:\n  light.a: {name: 'x\n", "line 3: "),
+        ("entities:\n  light.a:\n    exposed: !!bool maybe\n", "line 3: is not YAML (this is no bool)"),
+        ("entities:\n  light.a:\n    name: 2026-02-30\n", "line 3: is not YAML (this is no timestamp)"),
+        ("entities:\n  light.a:\n    name: !!timestamp x\n", "line 3: is not YAML (this is no timestamp)"),
+        ("entities:\n  light.a: !!python/name:os.system x\n", "line 2: is not YAML (could not determine"),
+        ("entities: {}\nthings: {}\nentities: {}\n", "line 3: entities stands here twice"),
+        ("entities:\n  light.a: {}\n  light.a: {}\n", "line 3: light.a stands here twice"),
+        ("entities:\n  light.a: &a {name: *a}\n", "line 2: "),
+        ("entities:\n  ? [a]\n  : b\n", "line 2: "),
+        ("entities:\n  light.a: " + "[" * 50 + "]" * 50, "line 2: holds too much"),
     ],
 )
 def test_a_mistake_is_told_by_its_line(text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=r"entities\.yaml, line") as caught:
         parse(text, "entities.yaml")
     assert told in caught.value.message
+
+
+def test_what_is_nested_without_an_end_is_a_mistake() -> None:
+    with pytest.raises(SettingsError, match=r"entities\.yaml is not YAML \(it is nested too deeply\)"):
+        parse("[" * 1000, "entities.yaml")
 
 
 def test_the_file_that_ships_says_nothing() -> None:
@@ -210,11 +224,12 @@ async def test_the_file_is_read_anew_and_a_mistake_keeps_what_was_read(broker: M
             assert await registry.until("light.desk", lambda now: now.state == "on", 20) is not None
             assert registry.things["light.desk"].names == ("Desk lamp", "desk")
 
-            path.write_text("entities: [\n")
-            os.utime(path, (1, 1))
-            await learning.read()
-            assert learning.error is not None
-            assert registry.things["light.desk"].name == "Desk lamp"
+            for wrong in ("entities: [\n", "entities: !!bool maybe\n", "[" * 1000):
+                path.write_text(wrong)
+                os.utime(path, (1, 1))
+                await learning.read()
+                assert learning.error is not None
+                assert registry.things["light.desk"].name == "Desk lamp"
 
             names: list[str] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -42,6 +43,11 @@ from gateway.home.platforms.templates import MAX_TEXT, BadTemplate, Template
         ("{{ value | regex_replace('[^0-9.]', '') }}", "21.5 C", "21.5"),
         ("{{ value | regex_findall_index('[0-9]+', 1) }}", "a 1 b 22", "22"),
         ("{% if value is match('Onl') %}yes{% endif %}", "Online", "yes"),
+        (r"{{ value | regex_findall_index('(\\d+):(\\d+):(\\d+)') | join('.') }}", "at 7:05:09", "7.05.09"),
+        (r"{{ value | regex_replace('^(-?\\d+)(?:[.,]\\d+)? ?(%|km/h|C)?$', '\\1') }}", "-21,5 km/h", "-21"),
+        (r"{{ value | regex_findall('(?<=Temp: )[0-9]{1,3}|(?:[]a-c]+)(?!d)') }}", "Temp: 21", "['21']"),
+        (r"{{ value is search('(?i)^on|\\{\\x41') }}", "ON", "True"),
+        (r"{{ value is match('[^\\]\\\\]*?\\.json$') }}", "a.json", "True"),
         ("{{ value | bitwise_and(4) }}", "6", "4"),
         ("{{ value | int | timestamp_custom('%Y', false) }}", "0", "1970"),
         ("{{ value.split(',')[1] }}", "a,b", "b"),
@@ -93,16 +99,78 @@ HOSTILE = [
     "{{ value | regex_replace('a*a*a*a*b', '') }}",
     "{{ value | regex_findall('(.*)(.*)\\\\1x') }}",
     "{{ value | regex_replace('(', '') }}",
+    "{{ value | regex_replace(')a(', '') }}",
+    "{{ value | regex_replace('a**', '') }}",
+    "{{ 'ab' is match('" + "a?" * 24 + "a" * 24 + "') or 1 }}",
+    "{{ 'ab' is match('" + "(a|a)" * 22 + "') or 1 }}",
+    "{{ 'ab' is match('(?x)(a+) +b') or 1 }}",
+    "{{ 'ab' is match('(?:a|b(?s:a))') or 1 }}",
+    "{{ 'ab' is match('(a)(?(1)b|c)') or 1 }}",
+    "{{ 'ab' is match('(?P<x>a)(?P=x)') or 1 }}",
+    "{{ 'ab' is match('" + r"[!-\uffff]" * 24 + "', true) or 1 }}",
+    r"{{ ('ab' * 200) | regex_replace('(?=(.*))', '\\1' * 100) }}",
+    r"{{ '' | regex_replace('x', '\\1' * 5000) }}",
     "{{ missing.something }}",
     "{{ 1 / 0 }}",
     "{{ states('light.kitchen') }}",
     "{{ value_json | to_json }}",
+    "{{ ('{0}' * 8000).format('x' * 65000) | length }}",
+    "{{ ('%(a)s' * 8000 % {'a': 'x' * 65000}) | length }}",
+    "{{ ('%s' * 900) | format(*['x' * 60] * 900) | length }}",
+    "{{ ([[1] * 9000] * 9000) | upper | length }}",
+    "{{ ([[1] * 9000] * 9000) | float(1) }}",
+    "{{ [[1] * 60000] * 60000 == [[1] * 60000] * 60000 or 1 }}",
+    "{% set x = value %}" + "{% set x = [x, x] %}" * 60 + "{{ 1 }}",
+    "{% set x = value %}" + "{% set x = (x, x) %}" * 60 + "{{ 1 }}",
+    "{% set x = value %}" + "{% set x = {'a': x, 'b': x} %}" * 60 + "{{ 1 }}",
+    "{% set x = [1] %}" + "{% set x = [x] + [x] %}" * 60 + "{{ 1 }}",
+    "{% set x = 1 %}" + "{% set x = [x] %}" * 300 + "{{ x | length }}",
+    "{% set x = [value] * 13 %}{{ range(900) | map('iif', x) | list | length }}",
+    "{% set x = [value] * 13 %}{{ range(900) | map('iif', x) | unique | first | length }}",
+    "{{ range(65000) | map('iif', value) | select('search', 'a?a?a?ab') | list | length or 1 }}",
+    "{{ range(65000) | map(attribute='" + "a." * 3000 + "', default=value) | list | length }}",
+    "{% set x = range(60000) | list %}" + "{% set y = [x] %}" * 300 + "{{ 1 }}",
+    "{% set x = range(60000) | list %}" + "{% set y = x ~ '' %}" * 300 + "{{ 1 }}",
+    "{% set x = range(60000) | list %}{% set y = range(60000) | list %}" + "{% set z = x == y %}" * 300 + "{{ 1 }}",
+    "{{ value.rfind('ab' + value) }}",
+    "{{ value.strip('b' * 5000) | length }}",
+    "{{ value | trim('b' * 5000) | length }}",
+    "{{ (0 | as_datetime).strftime('%Y' * 5000) | length }}",
 ]
 
 
 @pytest.mark.parametrize("source", HOSTILE)
 def test_what_goes_too_far_fails(source: str) -> None:
     assert not Template(source).value("a" * 5000)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a*b",
+        "a*a*ab",
+        "a*a*a*ab",
+        "a*?a*?a*?a*?ab",
+        "a?" * 8 + "a" * 8 + "b",
+        "a{0,3}" * 6 + "b",
+        "a*" + "a" * 200 + "b",
+        "(a*)?(a*)?ab",
+        "(?=a*a*ab)a",
+        "(?=a*ab)a*ab",
+        "(a|a)" * 8 + "b",
+        "(?:a|aa|aaa)?" * 4 + "a{1,}b",
+    ],
+)
+def test_no_regular_expression_takes_long(pattern: str) -> None:
+    template = Template("{{ value is search(pattern) }}")
+    few, many = 1, MAX_TEXT
+    while many - few > 1:
+        middle = (few + many) // 2
+        began = time.process_time()
+        taken = template.value("a" * middle, pattern=pattern)
+        assert time.process_time() - began < 0.1
+        few, many = (middle, many) if taken else (few, middle)
+    assert few > 9
 
 
 @pytest.mark.parametrize(
