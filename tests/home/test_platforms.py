@@ -714,6 +714,29 @@ def test_a_message_that_says_nothing_changes_nothing() -> None:
         assert thing.driver.read("s", payload, before, NOW) is before
 
 
+@pytest.mark.parametrize(
+    ("component", "config", "order", "heard_back"),
+    [
+        ("switch", {"cmd_t": "a", "cmd_tpl": "{{ value.foo.bar }}"}, Order("turn_on"), None),
+        (
+            "light",
+            {"schema": "template", "cmd_t": "a", "cmd_on_tpl": "on {{ brightness | int }}", "cmd_off_tpl": "off"},
+            Order("turn_on"),
+            "off",
+        ),
+    ],
+)
+def test_a_template_of_commands_that_fails_is_found_out_by_the_command(
+    component: str, config: Mapping[str, Any], order: Order, heard_back: str | None
+) -> None:
+    thing = made(component, config)
+    assert thing.driver is not None
+    with pytest.raises(CannotDo):
+        thing.driver.command(order, Condition())
+    if heard_back is not None:
+        assert heard(thing, ("a", heard_back)).state == heard_back
+
+
 def test_the_few_speeds_of_a_fan_are_told() -> None:
     assert made("fan", {"cmd_t": "a", "pct_cmd_t": "b", "spd_rng_max": 3}).options["percentage"] == ("33", "67", "100")
     assert "percentage" not in made("fan", {"cmd_t": "a", "pct_cmd_t": "b"}).options

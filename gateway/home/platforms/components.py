@@ -45,7 +45,10 @@ def drive(component: str, config: Mapping[str, Any]) -> tuple[Driver, Draft]:
     if describe is None:
         raise BadDescription(f"{component} is no component that is known here")
     draft = Draft(component, config)
-    describe(draft)
+    try:
+        describe(draft)
+    except CannotDo as error:  # a template of a command that is tried while it is read
+        raise BadDescription(error.message) from error
     return draft.driver(), draft
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -274,7 +275,8 @@ class Draft:
         if (topic is None or self.optimistic) and sender is not None:
             words: dict[str, Said] = {}
             for payload, state in sent.items():
-                words.setdefault(sender(payload).payload, {"state": state})
+                with suppress(CannotDo):  # what cannot be sent is never heard back
+                    words.setdefault(sender(payload).payload, {"state": state})
             self.readings.setdefault(sender.topic, []).append(Reading(None, words_take(words)))
             self.assumed = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -348,10 +349,11 @@ def template(draft: Draft) -> None:
     if topic is not None and reading["state"] is not None and not draft.optimistic:
         draft.readings[topic] = [Reading(one, takes[name]) for name, one in reading.items() if one and name in takes]
     else:
-        # What a template sent cannot be read back, but for the two that take nothing.
+        # What a template sent cannot be read back, but for the two that take nothing, where they can do with nothing.
         words = {}
         for sender, state in ((switch_on, "on"), (switch_off, "off")):
-            words[sender("", state=state).payload] = {"state": state}
+            with suppress(CannotDo):
+                words[sender("", state=state).payload] = {"state": state}
         draft.readings[plain.topic] = [Reading(None, lambda text, _before: words.get(text))]
         draft.assumed = True
 
