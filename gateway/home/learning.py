@@ -118,11 +118,12 @@ class Merging:
             return
         thing = told[0][0]
         for other, _ in told[1:]:
+            if other.origin == "kept":
+                continue  # what it was once is not what it is
             names = dict.fromkeys((*thing.aliases, *(name for name in other.names if name != thing.name)))
             thing = replace(
                 thing,
-                # What it was called once is not what it is called.
-                aliases=tuple(names) if other.origin != "kept" else thing.aliases,
+                aliases=tuple(names),
                 area=thing.area or other.area,
                 floor=thing.floor or other.floor,
                 device_class=thing.device_class or other.device_class,

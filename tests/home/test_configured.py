@@ -160,14 +160,14 @@ def test_of_one_thing_the_first_tells_and_the_others_add(sources: list[Registry]
 def test_what_was_known_before_gives_way_to_what_is_told(sources: list[Registry], merged: Registry) -> None:
     first, second, kept = sources
     old, stood = (
-        Thing("light.a", "Old name", "kept", ("older name",), "Attic"),
+        Thing("light.a", "Old name", "kept", ("older name",), "Attic", "Upper floor", "lamp", "W"),
         Condition().told(AT, state="on", effect="x"),
     )
     kept.put(old, replace(stood, available=True))
     assert (merged.things["light.a"], merged.condition("light.a").state) == (old, "on")
     first.put(Thing("light.a", "Lamp", "discovery"))
-    # It is called as it is told now, and stands as it stood until it says more.
-    assert (merged.things["light.a"].names, merged.things["light.a"].area) == (("Lamp",), "Attic")
+    # It is what it is told to be now, and stands as it stood until it says more.
+    assert merged.things["light.a"] == Thing("light.a", "Lamp", "discovery")
     assert merged.condition("light.a").state == "on"
     later = AT + timedelta(hours=1)
     first.saw("light.a", Condition().told(later, state="on"))
