@@ -737,6 +737,19 @@ def test_a_template_of_commands_that_fails_is_found_out_by_the_command(
         assert heard(thing, ("a", heard_back)).state == heard_back
 
 
+def test_a_lock_is_never_unlatched_by_a_toggle() -> None:
+    lock = made("lock", {"cmd_t": "a", "stat_t": "b", "pl_open": "UNLATCH"})
+    assert lock.driver is not None
+    for state, payload in (("LOCKED", "UNLOCK"), ("UNLOCKED", "LOCK"), ("OPEN", "LOCK")):
+        assert sent(lock, "toggle", heard(lock, ("b", state))) == [("a", payload)]
+    with pytest.raises(CannotDo, match="not known"):
+        lock.driver.command(Order("toggle"), Condition())
+    one_way = made("cover", {"cmd_t": "a", "stat_t": "b", "pl_cls": None})
+    assert one_way.driver is not None
+    with pytest.raises(CannotDo):
+        one_way.driver.command(Order("toggle"), Condition("closed"))
+
+
 def test_the_few_speeds_of_a_fan_are_told() -> None:
     assert made("fan", {"cmd_t": "a", "pct_cmd_t": "b", "spd_rng_max": 3}).options["percentage"] == ("33", "67", "100")
     assert "percentage" not in made("fan", {"cmd_t": "a", "pct_cmd_t": "b"}).options

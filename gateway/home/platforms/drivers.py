@@ -169,10 +169,12 @@ class Driver:
     def _opposite(self, now: Condition) -> str:
         for ending, beginning, states in (
             ("turn_off", "turn_on", {"off", UNKNOWN}),
+            ("unlock", "lock", {"unlocked", "unlocking", "open", "opening"}),  # a lock's `open` draws its latch
             ("close", "open", {"closed", "closing", UNKNOWN}),
-            ("unlock", "lock", {"unlocked", "unlocking", "open", "opening", UNKNOWN}),
         ):
-            if beginning in self.orders:
+            if {ending, beginning} <= self.orders.keys():
+                if ending == "unlock" and now.state in {UNKNOWN, "jammed"}:
+                    raise CannotDo("whether it is locked is not known")
                 return beginning if now.state in states else ending
         return "toggle"
 
