@@ -120,6 +120,19 @@ async def test_it_waits_bounded_while_postgresql_is_away(
     assert [(state, at) for _, state, at in await kept(admin)] == [("on", 3), ("off", 4), ("on", 5)]
 
 
+async def test_one_that_cannot_be_kept_does_not_take_the_others_with_it(
+    admin: asyncpg.Connection, database: Database, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = Home(database, scope)
+    with home.registry.watching(home.history.heard):
+        home.tell("switch.plug", "on", 1)
+        home.tell("switch.plug\x00", "on", 1)
+        home.tell("sensor.warm", "20", 1)
+        await home.history.write()
+    assert [thing_id for thing_id, _, _ in await kept(admin)] == ["switch.plug", "sensor.warm"]
+    assert len(caplog.records) == 1
+
+
 async def test_what_comes_while_it_is_written_is_not_lost(
     admin: asyncpg.Connection, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:

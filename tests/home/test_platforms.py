@@ -750,6 +750,12 @@ def test_a_lock_is_never_unlatched_by_a_toggle() -> None:
         one_way.driver.command(Order("toggle"), Condition("closed"))
 
 
+def test_no_nul_is_read() -> None:
+    sensor = made("sensor", {"stat_t": "a", "val_tpl": "{{ value_json.a }}"})
+    assert heard(sensor, ("a", r'{"a": "x\u0000y"}')).state == "xy"
+    assert heard(made("sensor", {"stat_t": "a"}), ("a", "x\x00y")).state == "xy"
+
+
 def test_the_few_speeds_of_a_fan_are_told() -> None:
     assert made("fan", {"cmd_t": "a", "pct_cmd_t": "b", "spd_rng_max": 3}).options["percentage"] == ("33", "67", "100")
     assert "percentage" not in made("fan", {"cmd_t": "a", "pct_cmd_t": "b"}).options

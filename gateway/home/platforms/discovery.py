@@ -22,7 +22,7 @@ from gateway.home.line import Message
 from gateway.home.link import Link
 from gateway.home.platforms.abbreviations import DEVICE_KEYS, KEYS
 from gateway.home.platforms.components import COMPONENTS, drive
-from gateway.home.platforms.drivers import MAX_PAYLOAD, BadDescription
+from gateway.home.platforms.drivers import MAX_PAYLOAD, BadDescription, without_nul
 from gateway.home.platforms.following import Following
 from gateway.home.registry import Registry
 from gateway.home.things import Thing
@@ -178,7 +178,7 @@ class Discovery:
         if len(payload) > MAX_PAYLOAD:
             raise BadDescription(f"it is longer than {MAX_PAYLOAD // 1024} KiB")
         try:
-            told = orjson.loads(payload)
+            told = orjson.loads(without_nul(payload))
         except orjson.JSONDecodeError as error:
             raise BadDescription(f"it is no JSON ({error})") from error
         if not isinstance(told, dict):

@@ -115,7 +115,7 @@ class Driver:
         if len(payload) > MAX_PAYLOAD:
             return before
         try:
-            text = payload.decode()
+            text = without_nul(payload).decode()
         except UnicodeDecodeError:
             return before
         now = before
@@ -384,6 +384,11 @@ def attribute_take(name: str, convert: Callable[[str], Any] = str) -> Take:
         return {name: None if text == NONE else convert(text)}
 
     return take
+
+
+def without_nul(payload: bytes) -> bytes:
+    """A message without NULs, which PostgreSQL keeps in no text: as they are, or as JSON writes them."""
+    return re.sub(rb"(\\\\)|\\u0000|\x00", rb"\1", payload)
 
 
 def number_of(text: str) -> float:
