@@ -756,6 +756,29 @@ def test_no_nul_is_read() -> None:
     assert heard(made("sensor", {"stat_t": "a"}), ("a", "x\x00y")).state == "xy"
 
 
+@pytest.mark.parametrize(
+    ("component", "config", "order"),
+    [
+        ("climate", {"mode_cmd_t": "a", "mode_cmd_tpl": '{"mode":"{{ value }}"}'}, Order("set_mode", {"mode": "cool"})),
+        (
+            "climate",
+            {"temp_cmd_t": "a", "temp_cmd_tpl": "{{ (value * 10) | int }}"},
+            Order("set_temperature", {"temperature": 21}),
+        ),
+        ("cover", {"set_pos_t": "a", "set_pos_tpl": "{{ 100 - position }}"}, Order("set_position", {"position": 30})),
+        ("text", {"cmd_t": "a", "cmd_tpl": '{"text": {{ value | tojson }}}'}, Order("set_value", {"value": "hi"})),
+    ],
+)
+def test_what_a_template_made_of_a_command_is_not_taken_for_what_is(
+    component: str, config: Mapping[str, Any], order: Order
+) -> None:
+    thing = made(component, config)
+    assert isinstance(thing.driver, Driver)
+    assert thing.driver.command(order, Condition())
+    assert "a" not in thing.driver.topics
+    assert thing.driver.assumed is ("temp_cmd_t" not in config)
+
+
 def test_the_few_speeds_of_a_fan_are_told() -> None:
     assert made("fan", {"cmd_t": "a", "pct_cmd_t": "b", "spd_rng_max": 3}).options["percentage"] == ("33", "67", "100")
     assert "percentage" not in made("fan", {"cmd_t": "a", "pct_cmd_t": "b"}).options

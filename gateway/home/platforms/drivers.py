@@ -250,20 +250,25 @@ class Draft:
     # What it comes to.
 
     def reads(
-        self, key: str, template: str, take: Take, *, echo: str = "", names: Mapping[str, Any] | None = None
+        self,
+        key: str,
+        template: str,
+        take: Take,
+        *,
+        echo: Sender | None = None,
+        names: Mapping[str, Any] | None = None,
     ) -> bool:
-        """What the topic of `key` tells, through the template of that name. Without such a topic the commands on the
-        topic `echo` tell it, where they can be read: they are taken for what then is; and so they are of a thing that
-        is `optimistic`. Returns whether it is so."""
+        """What the topic of `key` tells, through the template of that name. Without such a topic the commands of `echo`
+        are taken for what then is; and so they are of a thing that is `optimistic`. Returns whether it is so. They are
+        read where they are sent, but for what a template made: that need not look like what is told."""
         topic = self.topic(key)
         if topic is not None:
             self.readings.setdefault(topic, []).append(Reading(self.template(template), take, names or {}))
             if not self.optimistic:
                 return False
-        command = self.topic(echo) if echo else None
-        if command is not None:
-            self.readings.setdefault(command, []).append(Reading(None, take))
-        return command is not None
+        if echo is not None and echo.template is None:
+            self.readings.setdefault(echo.topic, []).append(Reading(None, take))
+        return echo is not None
 
     def tells_state(
         self, key: str, template: str, told: Mapping[str, str], sender: Sender | None, sent: Mapping[str, str]

@@ -148,17 +148,13 @@ def basic(draft: Draft) -> None:
         return white(value if kelvin else kelvin_of(value))
 
     if dimmer is not None:
-        draft.reads(
-            "brightness_state_topic", "brightness_value_template", brightness_take, echo="brightness_command_topic"
-        )
-    for mode in senders:
-        draft.reads(f"{mode}_state_topic", f"{mode}_value_template", color_take(mode), echo=f"{mode}_command_topic")
+        draft.reads("brightness_state_topic", "brightness_value_template", brightness_take, echo=dimmer)
+    for mode, sender in senders.items():
+        draft.reads(f"{mode}_state_topic", f"{mode}_value_template", color_take(mode), echo=sender)
     if warmth is not None:
-        draft.reads("color_temp_state_topic", "color_temp_value_template", warmth_take, echo="color_temp_command_topic")
+        draft.reads("color_temp_state_topic", "color_temp_value_template", warmth_take, echo=warmth)
     if effect is not None:
-        draft.reads(
-            "effect_state_topic", "effect_value_template", attribute_take("effect"), echo="effect_command_topic"
-        )
+        draft.reads("effect_state_topic", "effect_value_template", attribute_take("effect"), echo=effect)
 
     def paint(rgb: Rgb, brightness: float) -> Publication:
         mode, sender = next(iter(senders.items()))
@@ -251,7 +247,7 @@ def json(draft: Draft) -> None:
             said["effect"] = None if told["effect"] is None else str(told["effect"])
         return said
 
-    if draft.reads("state_topic", "", take, echo="command_topic"):
+    if draft.reads("state_topic", "", take, echo=command):
         draft.assumed = True
 
     def turn_on(values: Mapping[str, Any], _now: Condition) -> Iterable[Publication]:
