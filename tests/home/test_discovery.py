@@ -440,6 +440,85 @@ async def test_a_sensor_that_is_silent_for_too_long_is_out_of_reach(broker: Mosq
                 assert [await heard.get(), await heard.get()] == [True, False]
 
 
+def here_and_now() -> tuple[Registry, Callable[[str, Any], None]]:
+    """A registry that learns without a broker, and how it hears something."""
+    link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
+    registry = Registry()
+    discovery = Discovery(link, registry, lambda: NOW)
+
+    def hear(topic: str, payload: Any) -> None:
+        message = Message(topic, payload.encode() if isinstance(payload, str) else orjson.dumps(payload))
+        listen = discovery._heard if topic.startswith("homeassistant/") else discovery._following._heard
+        listen(message)
+
+    return registry, hear
+
+
+class Clock:
+    """A loop's timers, which end when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        self._timers: list[tuple[float, asyncio.TimerHandle]] = []
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: self)
+
+    def call_later(self, seconds: float, act: Callable[..., None], *given: Any) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(self.seconds + seconds, act, given, self)  # type: ignore[arg-type]
+        self._timers.append((self.seconds + seconds, timer))
+        return timer
+
+    def get_debug(self) -> bool:
+        return False
+
+    def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
+        """As a loop has it."""
+
+    def passes(self, seconds: float) -> None:
+        self.seconds += seconds
+        due = [timer for when, timer in self._timers if when <= self.seconds]
+        self._timers = [(when, timer) for when, timer in self._timers if when > self.seconds]
+        for timer in due:
+            if not timer.cancelled():
+                timer._run()
+
+
+def test_what_no_longer_expires_stands_as_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    registry, hear = here_and_now()
+    door = {"name": "Door", "stat_t": "door"}
+    for lapse in ({"off_dly": 5}, {"exp_aft": 5}):
+        hear("homeassistant/binary_sensor/door/config", door | lapse)
+        hear("door", "ON")
+        hear("homeassistant/binary_sensor/door/config", door)
+        clock.passes(60)
+        now = registry.condition("binary_sensor.door")
+        assert (now.state, now.available) == ("on", True)
+
+
+def test_availability_does_not_keep_a_state_from_lapsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    registry, hear = here_and_now()
+    sensor = {"name": "S", "stat_t": "s", "avty_t": "a", "pl_on": "1", "pl_off": "0"}
+    hear("homeassistant/binary_sensor/s/config", sensor | {"off_dly": 5, "exp_aft": 30})
+
+    def stands() -> tuple[str, bool | None]:
+        now = registry.condition("binary_sensor.s")
+        return now.state, now.available
+
+    hear("a", "online")
+    hear("s", "1")
+    for seconds, then in ((4, ("on", True)), (4, ("off", True)), (20, ("off", True)), (4, ("off", False))):
+        clock.passes(seconds)
+        hear("a", "online")
+        hear("s", "nonsense")
+        assert stands() == then
+    hear("s", "1")
+    assert stands() == ("on", True)
+    hear("a", "offline")
+    hear("s", "0")
+    assert stands() == ("off", False)
+
+
 async def test_the_gateway_learns_things_from_its_broker(settings: Settings, broker: Mosquitto) -> None:
     with_broker = settings.model_copy(update={"mqtt": MqttSettings(url=SecretStr(broker.url))})
     async with Link(MqttSettings(url=SecretStr(broker.url)), "devices") as devices:

@@ -703,7 +703,7 @@ def scene(draft: Draft) -> None:
 
 def sensor(draft: Draft) -> None:
     """A measured value."""
-    draft.lapse_seconds = draft.number("expire_after", 0) or None
+    draft.lapses_after("expire_after", "away")
     draft.reads("state_topic", "value_template", lambda said, _before: {"state": UNKNOWN if said == NONE else said})
 
 
@@ -711,7 +711,8 @@ def binary_sensor(draft: Draft) -> None:
     """A contact, a motion sensor: on or off."""
     on, off = draft.text("payload_on", "ON"), draft.text("payload_off", "OFF")
     told: Mapping[str, Said] = {NONE: {"state": UNKNOWN}, off: {"state": "off"}, on: {"state": "on"}}
-    draft.lapse_seconds = draft.number("off_delay", 0) or draft.number("expire_after", 0) or None
+    draft.lapses_after("off_delay", "off")
+    draft.lapses_after("expire_after", "away")
     draft.reads("state_topic", "value_template", lambda said, _before: told[said])
 
 

@@ -91,6 +91,17 @@ class Availability:
         return None if None in told else not decisive
 
 
+@dataclass(slots=True)
+class Heard:
+    """What was heard of a thing beside how it stands: the last word of each topic of its availability and what they
+    come to, how many messages told how it stands, and whether the last of them is too long ago."""
+
+    words: dict[str, bool] = field(default_factory=dict)
+    available: bool | None = None
+    told: int = 0
+    expired: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Driver:
     """A thing's driver, made by `drive`. Two of the same description are equal."""
@@ -101,9 +112,9 @@ class Driver:
     orders: Mapping[str, Write] = field(compare=False, repr=False)
     availability: Availability = field(compare=False, repr=False)
     assumed: bool = field(compare=False, default=False)
-    lapse_seconds: float | None = field(compare=False, default=None)
-    # With several topics of availability, the last word of each.
-    heard: dict[str, bool] = field(compare=False, repr=False, default_factory=dict)
+    # Seconds after the last message that told how it stands, in which it is "off" again, or "away": out of reach.
+    lapses: Mapping[str, float] = field(compare=False, default_factory=dict)
+    heard: Heard = field(compare=False, repr=False, default_factory=Heard)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -120,9 +131,10 @@ class Driver:
             return before
         now = before
         if topic in self.availability.readings:
-            available = self.availability.after(self.heard, topic, text)
+            available = self.availability.after(self.heard.words, topic, text)
             if available is not None:
-                now = replace(now, available=available, seen=at)
+                self.heard.available = available
+                now = replace(now, available=available and not self.heard.expired, seen=at)
         for reading in self.readings.get(topic, ()):
             said = reading.of(text, now)
             if said is None:
@@ -132,8 +144,12 @@ class Driver:
                 continue
             attributes = {name: value for name, value in said.items() if name != "state"}
             now = self.begun(now.told(at, state=state, **attributes))
-            if (not self.availability.readings and not self.assumed) or self._expires:
+            self.heard.told += 1
+            if not self.availability.readings and not self.assumed:
                 now = replace(now, available=True)
+            elif self.heard.expired:
+                now = replace(now, available=self.heard.available)
+            self.heard.expired = False
         return now
 
     def begun(self, now: Condition) -> Condition:
@@ -143,13 +159,10 @@ class Driver:
         kept = {name: value for name, value in now.attributes.items() if name != "assumed_state"}
         return replace(now, attributes=kept | ({"assumed_state": True} if self.assumed else {}))
 
-    @property
-    def _expires(self) -> bool:
-        return self.lapse_seconds is not None and not self.config.get("off_delay")
-
-    def lapsed(self, now: Condition, at: datetime) -> Condition:
-        """How the thing stands when nothing was heard of it for `lapse_seconds`: off again, or out of reach."""
-        if self._expires:
+    def lapsed(self, lapse: str, now: Condition, at: datetime) -> Condition:
+        """How the thing stands when nothing told that for the seconds of that one of `lapses`."""
+        if lapse == "away":
+            self.heard.expired = True
             return replace(now, available=False)
         return now.told(at, state="off") if now.state == "on" else now
 
@@ -192,7 +205,7 @@ class Draft:
         self.limits: dict[str, tuple[float, float]] = {}
         self.options: dict[str, tuple[str, ...]] = {}
         self.assumed = False
-        self.lapse_seconds: float | None = None
+        self.lapses: dict[str, float] = {}
         self.qos = 2 if self.config.get("qos") == 2 else 1
         self.retain = self.flag("retain")
 
@@ -299,6 +312,12 @@ class Draft:
         self.capabilities.update(capabilities, orders)
         self.orders.update(orders)
 
+    def lapses_after(self, key: str, lapse: str) -> None:
+        """What it is after the seconds of `key` without a message, where there are any (see Driver.lapses)."""
+        seconds = self.number(key, 0)
+        if seconds > 0:
+            self.lapses[lapse] = seconds
+
     def bounds(self, attribute: str, least: float, most: float) -> None:
         """The least and the greatest value of an attribute."""
         if least < most:
@@ -315,7 +334,7 @@ class Draft:
             self.orders,
             availability(self),
             self.assumed,
-            self.lapse_seconds,
+            self.lapses,
         )
 
 
