@@ -99,6 +99,20 @@ def sent(thing: Thing, action: str, now: Condition | None = None, **values: Any)
     return [(one.topic, orjson.loads(one.payload) if one.payload.startswith("{") else one.payload) for one in made]
 
 
+def here_and_now() -> tuple[Registry, Callable[[str, Any], None]]:
+    """A registry that learns without a broker, and how it hears something."""
+    link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
+    registry = Registry()
+    discovery = Discovery(link, registry, lambda: NOW)
+
+    def hear(topic: str, payload: Any) -> None:
+        message = Message(topic, payload.encode() if isinstance(payload, str) else orjson.dumps(payload))
+        listen = discovery._heard if topic.startswith("homeassistant/") else discovery._following._heard
+        listen(message)
+
+    return registry, hear
+
+
 DEVICE: Mapping[str, Any] = {"ids": ["kit_1"], "name": "Kitchen lamp", "sa": "Kitchen", "mf": "Somebody"}
 
 
@@ -326,6 +340,7 @@ def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tupl
         discovery._heard(Message(topic, b""))
     assert not registry.things
     assert not discovery._described
+    assert not discovery._tellers
     assert link.topics == {*FILTERS, HOME_ASSISTANT_TOPIC}
 
 
@@ -386,6 +401,37 @@ def test_an_id_that_is_given_up_is_free_for_another() -> None:
     assert discovery.given == {"switch/1": "switch.lamp_2", "switch/2": "switch.lamp"}
 
 
+def test_a_thing_is_there_as_long_as_one_topic_describes_it() -> None:
+    registry, hear = here_and_now()
+    lamp = {"name": "Lamp", "uniq_id": "1"}
+
+    def commanded() -> list[str]:
+        return [topic for thing in registry.things.values() for topic, _ in sent(thing, "turn_on")]
+
+    hear("homeassistant/switch/old/config", lamp | {"cmd_t": "a"})
+    hear("homeassistant/switch/new/config", lamp | {"cmd_t": "b"})
+    assert commanded() == ["b"]
+    hear("homeassistant/switch/new/config", "")
+    assert commanded() == ["a"]
+    hear("homeassistant/switch/old/config", "")
+    assert not registry.things
+
+
+def test_what_comes_in_the_place_of_another_has_its_id() -> None:
+    registry, hear = here_and_now()
+    for unique in ("1", "2"):
+        hear("homeassistant/switch/lamp/config", {"name": "Lamp", "cmd_t": "a", "uniq_id": unique})
+        assert set(registry.things) == {"switch.lamp"}
+
+
+def test_parts_of_a_device_have_each_its_own_base() -> None:
+    registry, hear = here_and_now()
+    parts = {one: {"p": "switch", "~": one, "name": one, "cmd_t": "~/set"} for one in ("a", "b")}
+    hear("homeassistant/device/d/config", {"dev": {"ids": "d"}, "o": {}, "avty": {"t": "~/online"}, "cmps": parts})
+    topics = {thing.driver.topics[0] for thing in registry.things.values() if thing.driver is not None}
+    assert topics == {"a/online", "b/online"}
+
+
 async def test_a_device_that_moves_to_another_topic_is_one_thing(broker: Mosquitto) -> None:
     lamp = {"name": "Lamp", "cmd_t": "lamp/set", "uniq_id": "lamp"}
     async with home(broker) as here:
@@ -438,20 +484,6 @@ async def test_a_sensor_that_is_silent_for_too_long_is_out_of_reach(broker: Mosq
             here.publish("s", "5")
             async with asyncio.timeout(20):
                 assert [await heard.get(), await heard.get()] == [True, False]
-
-
-def here_and_now() -> tuple[Registry, Callable[[str, Any], None]]:
-    """A registry that learns without a broker, and how it hears something."""
-    link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
-    registry = Registry()
-    discovery = Discovery(link, registry, lambda: NOW)
-
-    def hear(topic: str, payload: Any) -> None:
-        message = Message(topic, payload.encode() if isinstance(payload, str) else orjson.dumps(payload))
-        listen = discovery._heard if topic.startswith("homeassistant/") else discovery._following._heard
-        listen(message)
-
-    return registry, hear
 
 
 class Clock:

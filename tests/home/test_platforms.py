@@ -698,6 +698,7 @@ def test_a_description_that_cannot_be_used_is_refused(component: str, config: Ma
         ("latest", ["a online", "b offline"], False),
         ("latest", ["b offline", "a online"], True),
         ("latest", ["a online", "a nonsense"], True),
+        ("latest", ["a offline", "b online", "a nonsense"], True),
     ],
 )
 def test_availability_by_several_topics(mode: str, messages: list[str], available: bool | None) -> None:

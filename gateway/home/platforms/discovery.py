@@ -105,6 +105,7 @@ class Discovery:
         self._overrides = overrides
         self._described: dict[str, dict[str, Description]] = {}  # by topic, and a component's key in its device
         self._owners: dict[str, tuple[str, str]] = {}  # which of these describes a thing
+        self._tellers: dict[str, dict[tuple[str, str], None]] = {}  # which of these have a key, the last told last
         self._complaints: set[str] = set()
         self.refused = 0  # messages that could not be used
         self._refused = (metrics or Metrics()).discovery_refused
@@ -151,24 +152,22 @@ class Discovery:
         before = self._described.pop(message.topic, {})
         kept: dict[str, Description] = {}
         self._described[message.topic] = kept
-        named: set[str] = set()
+        named = {description.key for description in told.values()}
+        for part, description in before.items():
+            if description.key not in named:  # what comes in its place may have its id
+                self._release(description.key, (message.topic, part))
         for part, description in told.items():
             try:
-                thing_id = self._take(description, (message.topic, part))
+                self._take(description, (message.topic, part))
             except BadDescription as error:
                 self._complain(message.topic, str(error))
                 continue
             kept[part] = description
-            named.add(thing_id)
         if not kept:
             del self._described[message.topic]
         for part, description in before.items():
-            gone = self._ids.get(description.key)
-            if gone is not None and gone not in named and self._owners.get(gone) == (message.topic, part):
-                del self._owners[gone]
-                del self._taken[gone]  # another may have it now
-                self.gave += 1
-                self._following.forget(gone)
+            if part not in kept or kept[part].key != description.key:
+                self._release(description.key, (message.topic, part))
 
     def _read(self, found: re.Match[str], payload: bytes) -> dict[str, Description]:
         """What is described by a message, by the component's key in its device. Raises BadDescription."""
@@ -210,8 +209,26 @@ class Discovery:
             base = {"~": config["~"]} if "~" in config else {}
             yield key, Description(platform, based({**base, **shared, **own}), device, f"{place}_{key}")
 
-    def _take(self, description: Description, owner: tuple[str, str]) -> str:
-        """Takes a thing up. Returns its id. Raises BadDescription."""
+    def _release(self, key: str, place: tuple[str, str]) -> None:
+        """What was described there is no more: the thing is as another still describes it, or gone."""
+        tellers = self._tellers.get(key, {})
+        tellers.pop(place, None)
+        if not tellers:
+            self._tellers.pop(key, None)
+        thing_id = self._ids.get(key)
+        if thing_id is None or self._taken.get(thing_id) != key or self._owners.get(thing_id) != place:
+            return
+        if tellers:
+            topic, part = self._owners[thing_id] = next(reversed(tellers))
+            self._following.follow(self._overrides(thing_of(self._described[topic][part], thing_id)))
+            return
+        del self._owners[thing_id]
+        del self._taken[thing_id]  # another may have it now
+        self.gave += 1
+        self._following.forget(thing_id)
+
+    def _take(self, description: Description, owner: tuple[str, str]) -> None:
+        """Takes a thing up. Raises BadDescription."""
         thing_id = self._ids.get(description.key)
         if thing_id is None or self._taken.get(thing_id, description.key) != description.key:
             thing_id = self._new_id(description)
@@ -226,8 +243,10 @@ class Discovery:
         self._ids[description.key] = thing_id
         self._taken[thing_id] = description.key
         self._owners[thing_id] = owner
+        tellers = self._tellers.setdefault(description.key, {})
+        tellers.pop(owner, None)
+        tellers[owner] = None
         self._following.follow(self._overrides(thing))
-        return thing_id
 
     def _new_id(self, description: Description) -> str:
         wanted = f"{description.component}.{object_of(description)}"
@@ -331,7 +350,8 @@ def based(config: Mapping[str, Any]) -> Mapping[str, Any]:
     for key, value in config.items():
         if key.endswith("topic"):
             config[key] = full(value)
-    for one in config.get("availability") or ():
-        if isinstance(one, dict) and "topic" in one:
-            one["topic"] = full(one["topic"])
+    if isinstance(listed := config.get("availability"), list):  # which parts of a device may share
+        config["availability"] = [
+            {**one, "topic": full(one["topic"])} if isinstance(one, dict) and "topic" in one else one for one in listed
+        ]
     return config

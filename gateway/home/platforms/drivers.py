@@ -84,6 +84,8 @@ class Availability:
                 heard[topic] = said["available"]
                 if self.mode == "latest":
                     return heard[topic]
+        if self.mode == "latest":
+            return None
         told = [heard.get(one) for one in self.readings]
         decisive = self.mode == "any"
         if decisive in told:
