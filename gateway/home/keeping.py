@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 5.0  # between two batches
 BATCH = 1000
+AGAIN_AFTER = timedelta(days=1)  # all is written once more: it is told of, though nothing changes
 FORGOTTEN_AFTER = timedelta(days=30)  # what no platform told of for so long
 
 
@@ -40,6 +41,7 @@ class Keeping:
         self._scope = scope
         self._now = now
         self._changed: set[str] = set()
+        self._all_at = now()
         self._stack = AsyncExitStack()
         self._away = False
 
@@ -83,6 +85,9 @@ class Keeping:
     async def write(self) -> None:
         """Writes what changed since the last time, but for what cannot be kept. Raises StoreUnavailable; it waits on
         then."""
+        if self._now() - self._all_at >= AGAIN_AFTER:
+            self._all_at = self._now()
+            self._changed.update(self._registry.things)
         while self._changed:
             batch = sorted(self._changed)[:BATCH]
             try:

@@ -126,6 +126,20 @@ async def test_one_that_cannot_be_kept_does_not_take_the_others_with_it(
     assert await admin.fetchval("SELECT count(*) FROM entities") == 3
 
 
+async def test_what_is_there_is_not_forgotten_for_never_changing(
+    admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    registry, at = Registry(), [now()]
+    async with Keeping(registry, database, scope, lambda: at[0]) as keeping:
+        registry.put(Thing("light.desk", "Desk", "discovery"))
+        await keeping.write()
+        was = await admin.fetchval("SELECT described_at FROM entities")
+        for hours, again in ((23, False), (24, True)):
+            at[0] = now() + timedelta(hours=hours)
+            await keeping.write()
+            assert (await admin.fetchval("SELECT described_at FROM entities") > was) is again
+
+
 async def test_what_nothing_tells_of_for_a_month_is_forgotten(
     admin: asyncpg.Connection, database: Database, scope: Scope
 ) -> None:
