@@ -479,7 +479,7 @@ CASES = {
         },
         (("valetudo/r/hass", {"state": "cleaning", "battery_level": 80, "fan_speed": "max"}),),
         "cleaning",
-        {"battery_level": 80, "fan_speed": "max"},
+        {"battery_level": 80, "fan_speed": "max", "fan_mode": "max"},
         (
             ("start", {}, [("valetudo/r/command", "start")]),
             ("return_to_base", {}, [("valetudo/r/command", "return_to_base")]),

@@ -564,7 +564,7 @@ def vacuum(draft: Draft) -> None:
         if told.get("battery_level") is not None:
             said["battery_level"] = number_of(str(told["battery_level"]))
         if told.get("fan_speed") is not None:
-            said["fan_speed"] = str(told["fan_speed"])
+            said["fan_speed"] = said["fan_mode"] = str(told["fan_speed"])  # it is ordered as a mode
         return said
 
     draft.reads("state_topic", "value_template", take)
