@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -331,8 +330,6 @@ def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tupl
         discovery._heard(Message(topic, text))
     assert set(registry.things) == set(discovery._owners)
     for thing_id, thing in registry.things.items():
-        description = discovery.description(thing_id)
-        assert description is not None
         assert thing.id == thing_id
         assert thing.name
     # Each is taken back by an empty message where it was told, and then nothing is left.
@@ -444,23 +441,6 @@ async def test_a_device_that_moves_to_another_topic_is_one_thing(broker: Mosquit
         here.publish("homeassistant/switch/last/config", {"name": "Last", "cmd_t": "last"})
         await here.thing("switch.last")
         assert set(here.registry.things) == {"switch.lamp", "switch.last"}
-        description = here.discovery.description("switch.lamp")
-        assert description is not None
-        assert description.identifiers == ("l",)
-
-
-async def test_what_the_household_wants_otherwise_is_asked_for_again(broker: Mosquitto) -> None:
-    names = {"switch.lamp": "Reading light"}
-
-    def wanted(thing: Thing) -> Thing:
-        return replace(thing, name=names.get(thing.id, thing.name))
-
-    async with home(broker, overrides=wanted) as here:
-        here.publish("homeassistant/switch/lamp/config", {"name": "Lamp", "cmd_t": "lamp/set"})
-        await here.thing("switch.lamp", lambda thing: thing.name == "Reading light")
-        names.clear()
-        here.discovery.refresh()
-        await here.thing("switch.lamp", lambda thing: thing.name == "Lamp")
 
 
 async def test_what_a_broker_kept_of_an_event_is_no_event(broker: Mosquitto) -> None:

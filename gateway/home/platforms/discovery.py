@@ -75,12 +75,6 @@ class Description:
             else f"{self.component}:{self.place}"
         )
 
-    @property
-    def identifiers(self) -> tuple[str, ...]:
-        """What its device is known by to its maker."""
-        listed = self.device.get("identifiers")
-        return tuple(str(one) for one in (listed if isinstance(listed, list) else [listed]) if one is not None)
-
 
 class Discovery:
     """Keeps the registry's things of origin "discovery" as the devices describe them."""
@@ -92,17 +86,14 @@ class Discovery:
         now: Callable[[], datetime],
         *,
         ids: Mapping[str, str] | None = None,
-        overrides: Callable[[Thing], Thing] = lambda thing: thing,
         metrics: Metrics | None = None,
     ) -> None:
-        """`now` tells the time (aware). `ids`: what `given` was before the restart. `overrides` says what the household
-        wants otherwise of a thing (its name, its area ...)."""
+        """`now` tells the time (aware). `ids`: what `given` was before the restart."""
         self._link = link
         self._registry = registry
         self._following = Following(link, registry, now)
         self._ids = dict(ids or {})
         self._taken = {thing_id: key for key, thing_id in self._ids.items()}
-        self._overrides = overrides
         self._described: dict[str, dict[str, Description]] = {}  # by topic, and a component's key in its device
         self._owners: dict[str, tuple[str, str]] = {}  # which of these describes a thing
         self._tellers: dict[str, dict[tuple[str, str], None]] = {}  # which of these have a key, the last told last
@@ -127,18 +118,6 @@ class Discovery:
         """The ids of things that are there, or that were before the restart and were not heard of yet, by
         Description.key. Who keeps them keeps a thing's id over a restart also where two have the same name."""
         return {key: thing_id for key, thing_id in self._ids.items() if self._taken.get(thing_id) == key}
-
-    def description(self, thing_id: str) -> Description | None:
-        """What a thing was described as; None where it is none of this origin."""
-        owner = self._owners.get(thing_id)
-        return None if owner is None else self._described[owner[0]][owner[1]]
-
-    def refresh(self) -> None:
-        """Asks for the overrides again, of every thing."""
-        for thing_id in list(self._owners):
-            description = self.description(thing_id)
-            if description is not None:
-                self._following.follow(self._overrides(thing_of(description, thing_id)))
 
     def _heard(self, message: Message) -> None:
         found = ADDRESS.fullmatch(message.topic)
@@ -220,7 +199,7 @@ class Discovery:
             return
         if tellers:
             topic, part = self._owners[thing_id] = next(reversed(tellers))
-            self._following.follow(self._overrides(thing_of(self._described[topic][part], thing_id)))
+            self._following.follow(thing_of(self._described[topic][part], thing_id))
             return
         del self._owners[thing_id]
         del self._taken[thing_id]  # another may have it now
@@ -246,7 +225,7 @@ class Discovery:
         tellers = self._tellers.setdefault(description.key, {})
         tellers.pop(owner, None)
         tellers[owner] = None
-        self._following.follow(self._overrides(thing))
+        self._following.follow(thing)
 
     def _new_id(self, description: Description) -> str:
         wanted = f"{description.component}.{object_of(description)}"

@@ -395,14 +395,6 @@ def words_take(words: Mapping[str, Said]) -> Take:
     return take
 
 
-def states_take(**states: str) -> Take:
-    """What each payload tells, by the state that it means. The first of two alike counts."""
-    words: dict[str, Said] = {}
-    for state, payload in states.items():
-        words.setdefault(payload, {"state": state})
-    return words_take(words)
-
-
 def attribute_take(name: str, convert: Callable[[str], Any] = str) -> Take:
     """The attribute of that name; nothing of it where the payload is "None"."""
 
