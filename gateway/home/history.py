@@ -121,14 +121,17 @@ class History:
         rule = self._rule(change.id)
         if rule is None or rule.to == "nothing":
             return
-        reading = _reading(thing, now.state, now.changed or now.seen, rule)
+        # The state of an event is its time; what happened is an attribute, which a stream tells only later.
+        at_once = thing.domain == "event" and thing.origin != "statestream"
+        kind = now.attributes.get("event_type") if at_once else None
+        reading = _reading(thing, now.state if kind is None else str(kind), now.changed or now.seen, rule)
         last = self._last.get(change.id)
         if last is None:
             self._last[change.id] = last = _Last(reading.time, reading.value)
             self._keep(reading)
             return
         last.held = None
-        if reading.value == last.value or _near(reading.value, last.value, rule.change):
+        if (reading.value == last.value and kind is None) or _near(reading.value, last.value, rule.change):
             return
         last.held = reading
         # A state that was left soon again is no less true: only numbers are thinned out.

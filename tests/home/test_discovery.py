@@ -452,7 +452,7 @@ async def test_what_a_broker_kept_of_an_event_is_no_event(broker: Mosquitto) -> 
         await here.stands("sensor.bell", "heard")
         assert here.registry.condition("event.bell").state == "unknown"
         here.publish("bell", {"event_type": "ring"}, retain=False)
-        await here.stands("event.bell", "ring")
+        await here.stands("event.bell", NOW.isoformat(), event_type="ring")
 
 
 async def test_a_sensor_that_is_silent_for_too_long_is_out_of_reach(broker: Mosquitto) -> None:

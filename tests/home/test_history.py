@@ -17,7 +17,7 @@ from gateway.home.history import History
 from gateway.home.learning import Learning
 from gateway.home.link import Link
 from gateway.home.registry import Registry
-from gateway.home.things import Thing
+from gateway.home.things import Condition, Thing
 from gateway.memory.measurements import Measurements
 from gateway.shapes import Scope
 from gateway.store import measurements
@@ -153,6 +153,27 @@ async def test_what_comes_while_it_is_written_is_not_lost(
         await home.history.write()
     assert [(state, at) for _, state, at in await kept(admin)] == [
         (state, number + 1) for number, state in enumerate(("off", "on", "off", "on", "off"))
+    ]
+
+
+async def test_of_an_event_it_is_kept_what_happened_each_time(
+    admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    home = Home(database, scope)
+    home.registry.put(Thing("event.bell", "Bell", "discovery"))
+    home.registry.put(Thing("event.remote", "Remote", "statestream"))
+    moments = [(AT + timedelta(seconds=second)).isoformat() for second in (1, 2)]
+    with home.registry.watching(home.history.heard):
+        for moment in moments:
+            stands = Condition().told(datetime.fromisoformat(moment), state=moment, event_type="ring")
+            home.registry.saw("event.bell", stands)
+            home.registry.saw("event.remote", stands)
+        await home.history.write()
+    assert await kept(admin) == [
+        ("event.bell", "ring", 1),
+        ("event.remote", moments[0], 1),
+        ("event.bell", "ring", 2),
+        ("event.remote", moments[1], 2),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -567,7 +567,7 @@ CASES = {
         "event",
         {"stat_t": "e", "evt_typ": ["single", "double"]},
         (("e", {"event_type": "double"}), ("e", {"event_type": "triple"})),
-        "double",
+        NOW.isoformat(),
         {"event_type": "double"},
     ),
     "tracker": Case("device_tracker", {"stat_t": "d", "pl_home": "yes"}, (("d", "yes"),), "home", {}),
@@ -778,6 +778,15 @@ def test_what_a_template_made_of_a_command_is_not_taken_for_what_is(
     assert thing.driver.command(order, Condition())
     assert "a" not in thing.driver.topics
     assert thing.driver.assumed is ("temp_cmd_t" not in config)
+
+
+def test_the_same_event_twice_is_two() -> None:
+    bell = made("event", {"stat_t": "e", "evt_typ": "ring"})
+    assert bell.driver is not None
+    first = heard(bell, ("e", {"event_type": "ring"}))
+    later = NOW + timedelta(seconds=1)
+    second = bell.driver.read("e", b'{"event_type": "ring"}', first, later)
+    assert (second.state, second.changed) == (later.isoformat(), later)
 
 
 def test_the_few_speeds_of_a_fan_are_told() -> None:

@@ -717,7 +717,7 @@ def binary_sensor(draft: Draft) -> None:
 
 
 def event(draft: Draft) -> None:
-    """A button that was pressed, a bell that rang: its state is the last event's type."""
+    """A button that was pressed, a bell that rang: its state is the time of the last event (see Driver.read)."""
     types = draft.texts("event_types")
     draft.options["event_type"] = types
 
@@ -725,7 +725,7 @@ def event(draft: Draft) -> None:
         kind = str(json_object(text)["event_type"])
         if kind not in types:
             raise ValueError(kind)
-        return {"state": kind, "event_type": kind}
+        return {"event_type": kind}
 
     draft.reads("state_topic", "value_template", take)
 

@@ -141,7 +141,8 @@ class Driver:
             said = reading.of(text, now)
             if said is None:
                 continue
-            state = said.get("state")
+            # What happens twice alike happened twice: as in Home Assistant, the state of an event is its time.
+            state = at.isoformat() if self.component == "event" else said.get("state")
             if isinstance(state, str) and len(state) > MAX_STATE:
                 continue
             attributes = {name: value for name, value in said.items() if name != "state"}
