@@ -393,8 +393,10 @@ async def test_ids_that_could_not_be_kept_are_kept_as_soon_as_they_can_be(
     tries, save = asyncio.Semaphore(0), given_ids.save
 
     def saving(path: Path, given: Mapping[str, str]) -> None:
-        loop.call_soon_threadsafe(tries.release)
-        save(path, given)
+        try:
+            save(path, given)
+        finally:
+            loop.call_soon_threadsafe(tries.release)
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(given_ids, "save", saving)
@@ -407,10 +409,9 @@ async def test_ids_that_could_not_be_kept_are_kept_as_soon_as_they_can_be(
         ids.parent.mkdir()
         while not ids.exists():
             await tries.acquire()
-        await asyncio.sleep(0.1)
         assert learning._saving is not None
-        assert learning._saving.done()
-        left = tries._value
+        await learning._saving
+        done = learning._saving
         await asyncio.sleep(0.1)
-        assert tries._value == left  # there is nothing more to keep
+        assert learning._saving is done  # there is nothing more to keep
     assert sum("cannot be kept" in record.message for record in caplog.records) == 1
