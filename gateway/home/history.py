@@ -24,6 +24,7 @@ from gateway.home.registry import Change, Registry
 from gateway.home.things import UNKNOWN, Thing
 from gateway.shapes import Scope
 from gateway.store import measurements
+from gateway.store.entities import REFUSED
 from gateway.store.measurements import Reading
 from gateway.store.pool import Database
 from gateway.tasks import running
@@ -120,14 +121,17 @@ class History:
         rule = self._rule(change.id)
         if rule is None or rule.to == "nothing":
             return
-        reading = _reading(thing, now.state, now.changed or now.seen, rule)
+        # The state of an event is its time; what happened is an attribute, which a stream tells only later.
+        at_once = thing.domain == "event" and thing.origin != "statestream"
+        kind = now.attributes.get("event_type") if at_once else None
+        reading = _reading(thing, now.state if kind is None else str(kind), now.changed or now.seen, rule)
         last = self._last.get(change.id)
         if last is None:
             self._last[change.id] = last = _Last(reading.time, reading.value)
             self._keep(reading)
             return
         last.held = None
-        if reading.value == last.value or _near(reading.value, last.value, rule.change):
+        if (reading.value == last.value and kind is None) or _near(reading.value, last.value, rule.change):
             return
         last.held = reading
         # A state that was left soon again is no less true: only numbers are thinned out.
@@ -135,7 +139,7 @@ class History:
             self._take(last)
 
     async def write(self) -> None:
-        """Writes what waits. Raises StoreUnavailable; it waits on then."""
+        """Writes what waits, but for what cannot be kept. Raises StoreUnavailable; it waits on then."""
         now = self._now()
         for thing_id, last in self._last.items():
             rule = self._rule(thing_id)
@@ -144,11 +148,25 @@ class History:
         while self._waiting:
             batch = [self._waiting[place] for place in range(min(BATCH, len(self._waiting)))]
             dropped = self._dropped
-            async with self._database.scoped(self._scope) as connection:
-                await measurements.keep(connection, batch, None)
+            try:
+                await self._write(batch)
+            except REFUSED:
+                # What is wrong with one reading must not take the others with it.
+                for reading in batch:
+                    await self._write_alone(reading)
             # What was dropped meanwhile, being the oldest, was of this batch.
             for _ in range(max(0, len(batch) - (self._dropped - dropped))):
                 self._waiting.popleft()
+
+    async def _write(self, batch: Sequence[Reading]) -> None:
+        async with self._database.scoped(self._scope) as connection:
+            await measurements.keep(connection, batch, None)
+
+    async def _write_alone(self, reading: Reading) -> None:
+        try:
+            await self._write([reading])
+        except REFUSED as error:
+            log.warning("the home's history: what %.255s told cannot be kept: %s", reading.entity, error)
 
     def _rule(self, thing_id: str) -> HistoryRule | None:
         if thing_id not in self._rule_of:
@@ -177,9 +195,8 @@ class History:
                     log.warning("the home's history waits: %s", error.message)
                 away = True
             except Exception:
-                # A task's boundary: one batch that cannot be written must not end all later ones.
-                log.exception("the home's history: a batch failed")
-                self._waiting.clear()
+                # A task's boundary: a mistake must not end all later batches.
+                log.exception("the home's history could not be written")
             else:
                 if away and self._dropped:
                     log.warning("the home's history: the oldest %d readings were dropped meanwhile", self._dropped)

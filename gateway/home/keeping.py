@@ -19,6 +19,7 @@ from gateway.home.registry import Change, Registry
 from gateway.home.things import Condition, Thing
 from gateway.shapes import Scope
 from gateway.store import entities as rows
+from gateway.store.entities import REFUSED
 from gateway.store.pool import Database
 from gateway.tasks import running
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 5.0  # between two batches
 BATCH = 1000
+AGAIN_AFTER = timedelta(days=1)  # all is written once more: it is told of, though nothing changes
 FORGOTTEN_AFTER = timedelta(days=30)  # what no platform told of for so long
 
 
@@ -39,6 +41,7 @@ class Keeping:
         self._scope = scope
         self._now = now
         self._changed: set[str] = set()
+        self._all_at = now()
         self._stack = AsyncExitStack()
         self._away = False
 
@@ -80,20 +83,39 @@ class Keeping:
             into.put(thing, Condition(one.state, dict(one.attributes), None, one.changed_at, one.seen_at))
 
     async def write(self) -> None:
-        """Writes what changed since the last time. Raises StoreUnavailable; it waits on then."""
+        """Writes what changed since the last time, but for what cannot be kept. Raises StoreUnavailable; it waits on
+        then."""
+        if self._now() - self._all_at >= AGAIN_AFTER:
+            self._all_at = self._now()
+            self._changed.update(self._registry.things)
         while self._changed:
             batch = sorted(self._changed)[:BATCH]
-            things = [self._registry.things[thing_id] for thing_id in batch if thing_id in self._registry.things]
-            gone = [thing_id for thing_id in batch if thing_id not in self._registry.things]
-            told = [_row(thing, self._registry.condition(thing.id)) for thing in things if thing.origin != "kept"]
-            self._changed -= set(batch)
             try:
-                async with self._database.scoped(self._scope) as connection:
-                    await rows.keep(connection, told)
-                    await rows.forget(connection, gone)
-            except BaseException:
-                self._changed |= set(batch)
-                raise
+                await self._write(batch)
+            except REFUSED:
+                # What is wrong with one thing must not take the others with it.
+                for thing_id in batch:
+                    await self._write_alone(thing_id)
+
+    async def _write_alone(self, thing_id: str) -> None:
+        try:
+            await self._write([thing_id])
+        except REFUSED as error:
+            log.warning("how %.255s stands cannot be kept: %s", thing_id, error)
+            self._changed.discard(thing_id)
+
+    async def _write(self, batch: Collection[str]) -> None:
+        things = [self._registry.things[thing_id] for thing_id in batch if thing_id in self._registry.things]
+        gone = [thing_id for thing_id in batch if thing_id not in self._registry.things]
+        self._changed -= set(batch)
+        try:
+            told = [_row(thing, self._registry.condition(thing.id)) for thing in things if thing.origin != "kept"]
+            async with self._database.scoped(self._scope) as connection:
+                await rows.keep(connection, told)
+                await rows.forget(connection, gone)
+        except BaseException:
+            self._changed |= set(batch)
+            raise
 
     def _heard(self, change: Change) -> None:
         now, before = change.now, change.before
@@ -115,9 +137,8 @@ class Keeping:
                     log.warning("what stands at home is not kept at the moment: %s", error.message)
                 self._away = True
             except Exception:
-                # A task's boundary: what is wrong with one batch must not end all later ones.
+                # A task's boundary: a mistake must not end all later batches.
                 log.exception("what stands at home could not be kept")
-                self._changed.clear()
             else:
                 self._away = False
 

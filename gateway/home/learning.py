@@ -118,11 +118,12 @@ class Merging:
             return
         thing = told[0][0]
         for other, _ in told[1:]:
+            if other.origin == "kept":
+                continue  # what it was once is not what it is
             names = dict.fromkeys((*thing.aliases, *(name for name in other.names if name != thing.name)))
             thing = replace(
                 thing,
-                # What it was called once is not what it is called.
-                aliases=tuple(names) if other.origin != "kept" else thing.aliases,
+                aliases=tuple(names),
                 area=thing.area or other.area,
                 floor=thing.floor or other.floor,
                 device_class=thing.device_class or other.device_class,
@@ -180,6 +181,7 @@ class Learning:
         discovery = Discovery(link, registries[1], now, ids=given_ids.load(ids) if ids else None, metrics=metrics)
         self._saved = discovery.gave
         self._saving: asyncio.Task[None] | None = None
+        self._unsaved = False  # whether it was said that they could not be saved
         sources: list[Discovery | Zigbee2Mqtt | Statestream] = [discovery]
         for base in dict.fromkeys(settings.zigbee2mqtt_topics):
             registries.append(Registry())
@@ -257,9 +259,10 @@ class Learning:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._say()
-            # A task of its own: it is not broken off in the middle.
-            self._saving = asyncio.create_task(self._save_ids(), name="ids of the home's things")
-            await asyncio.shield(self._saving)
+            if self._ids_file is not None and self._discovery.gave != self._saved:
+                # A task of its own: it is not broken off in the middle.
+                self._saving = asyncio.create_task(self._save_ids(), name="ids of the home's things")
+                await asyncio.shield(self._saving)
             stamp = await asyncio.to_thread(_stamp, self._file)
             if stamp != known:
                 known = stamp
@@ -270,11 +273,14 @@ class Learning:
         gave = self._discovery.gave
         if self._ids_file is None or gave == self._saved:
             return
-        self._saved = gave
         try:
             await asyncio.to_thread(given_ids.save, self._ids_file, self._discovery.given)
         except OSError as error:
-            log.warning("the ids of the home's things cannot be kept in %s: %s", self._ids_file, error)
+            if not self._unsaved:
+                log.warning("the ids of the home's things cannot be kept in %s: %s", self._ids_file, error)
+            self._unsaved = True
+        else:
+            self._saved, self._unsaved = gave, False
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -211,6 +211,9 @@ class Presence:
             await self._buttons[topic]()
         except GatewayError as error:
             self._refuse(topic, error)
+        except Exception:
+            # A task's boundary: nobody else would hear of it.
+            log.exception("what %s asks for could not be done", topic)
         self._changed.set()
 
     @staticmethod

@@ -10,6 +10,15 @@ from typing import Any
 import asyncpg
 import orjson
 
+# What is raised of a value that can be written in no row; writing it again would raise it again.
+REFUSED = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,
+    TypeError,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

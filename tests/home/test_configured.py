@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,9 @@ from gateway.home import learning
 from gateway.home.configured import Overrides, load, parse
 from gateway.home.keeping import Keeping
 from gateway.home.learning import Learning, Merging
+from gateway.home.line import Message
 from gateway.home.link import Link
+from gateway.home.platforms import given_ids
 from gateway.home.registry import Change, Registry
 from gateway.home.things import Condition, Order, Publication, Thing
 from gateway.shapes import Scope
@@ -174,14 +176,14 @@ def test_of_one_thing_the_first_tells_and_the_others_add(sources: list[Registry]
 def test_what_was_known_before_gives_way_to_what_is_told(sources: list[Registry], merged: Registry) -> None:
     first, second, kept = sources
     old, stood = (
-        Thing("light.a", "Old name", "kept", ("older name",), "Attic"),
+        Thing("light.a", "Old name", "kept", ("older name",), "Attic", "Upper floor", "lamp", "W"),
         Condition().told(AT, state="on", effect="x"),
     )
     kept.put(old, replace(stood, available=True))
     assert (merged.things["light.a"], merged.condition("light.a").state) == (old, "on")
     first.put(Thing("light.a", "Lamp", "discovery"))
-    # It is called as it is told now, and stands as it stood until it says more.
-    assert (merged.things["light.a"].names, merged.things["light.a"].area) == (("Lamp",), "Attic")
+    # It is what it is told to be now, and stands as it stood until it says more.
+    assert merged.things["light.a"] == Thing("light.a", "Lamp", "discovery")
     assert merged.condition("light.a").state == "on"
     later = AT + timedelta(hours=1)
     first.saw("light.a", Condition().told(later, state="on"))
@@ -396,3 +398,35 @@ async def test_the_ids_of_two_of_one_name_are_kept_over_a_restart(broker: Mosqui
         assert await told(ha, "b", "a") == {"a": "switch.lamp", "b": "switch.lamp_2"}
         ids.write_text("[]")
         assert await told(ha, "b", "a") == {"a": "switch.lamp_2", "b": "switch.lamp"}
+
+
+async def test_ids_that_could_not_be_kept_are_kept_as_soon_as_they_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.home.learning.LOOK_SECONDS", 0.01)
+    ids = tmp_path / "data" / "home-ids.json"
+    tries, save = asyncio.Semaphore(0), given_ids.save
+
+    def saving(path: Path, given: Mapping[str, str]) -> None:
+        try:
+            save(path, given)
+        finally:
+            loop.call_soon_threadsafe(tries.release)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(given_ids, "save", saving)
+    us = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1:1")), "us")
+    home = HomeSettings(entities_file=tmp_path / "entities.yaml")
+    async with Learning(us, Registry(), home, lambda: AT, ids=ids) as learning, asyncio.timeout(20):
+        learning._discovery._heard(Message("homeassistant/switch/lamp/config", orjson.dumps(LAMP | {"cmd_t": "a"})))
+        for _ in range(3):
+            await tries.acquire()
+        ids.parent.mkdir()
+        while not ids.exists():
+            await tries.acquire()
+        assert learning._saving is not None
+        await learning._saving
+        done = learning._saving
+        await asyncio.sleep(0.1)
+        assert learning._saving is done  # there is nothing more to keep
+    assert sum("cannot be kept" in record.message for record in caplog.records) == 1

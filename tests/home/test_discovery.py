@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -97,6 +96,20 @@ def sent(thing: Thing, action: str, now: Condition | None = None, **values: Any)
     assert thing.driver is not None
     made = thing.driver.command(Order(action, values), now or Condition())
     return [(one.topic, orjson.loads(one.payload) if one.payload.startswith("{") else one.payload) for one in made]
+
+
+def here_and_now() -> tuple[Registry, Callable[[str, Any], None]]:
+    """A registry that learns without a broker, and how it hears something."""
+    link = Link(MqttSettings(url=SecretStr("mqtt://127.0.0.1")), "nowhere")
+    registry = Registry()
+    discovery = Discovery(link, registry, lambda: NOW)
+
+    def hear(topic: str, payload: Any) -> None:
+        message = Message(topic, payload.encode() if isinstance(payload, str) else orjson.dumps(payload))
+        listen = discovery._heard if topic.startswith("homeassistant/") else discovery._following._heard
+        listen(message)
+
+    return registry, hear
 
 
 DEVICE: Mapping[str, Any] = {"ids": ["kit_1"], "name": "Kitchen lamp", "sa": "Kitchen", "mf": "Somebody"}
@@ -317,8 +330,6 @@ def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tupl
         discovery._heard(Message(topic, text))
     assert set(registry.things) == set(discovery._owners)
     for thing_id, thing in registry.things.items():
-        description = discovery.description(thing_id)
-        assert description is not None
         assert thing.id == thing_id
         assert thing.name
     # Each is taken back by an empty message where it was told, and then nothing is left.
@@ -326,6 +337,7 @@ def test_no_message_raises_and_what_is_told_is_what_is_there(messages: list[tupl
         discovery._heard(Message(topic, b""))
     assert not registry.things
     assert not discovery._described
+    assert not discovery._tellers
     assert link.topics == {*FILTERS, HOME_ASSISTANT_TOPIC}
 
 
@@ -386,6 +398,37 @@ def test_an_id_that_is_given_up_is_free_for_another() -> None:
     assert discovery.given == {"switch/1": "switch.lamp_2", "switch/2": "switch.lamp"}
 
 
+def test_a_thing_is_there_as_long_as_one_topic_describes_it() -> None:
+    registry, hear = here_and_now()
+    lamp = {"name": "Lamp", "uniq_id": "1"}
+
+    def commanded() -> list[str]:
+        return [topic for thing in registry.things.values() for topic, _ in sent(thing, "turn_on")]
+
+    hear("homeassistant/switch/old/config", lamp | {"cmd_t": "a"})
+    hear("homeassistant/switch/new/config", lamp | {"cmd_t": "b"})
+    assert commanded() == ["b"]
+    hear("homeassistant/switch/new/config", "")
+    assert commanded() == ["a"]
+    hear("homeassistant/switch/old/config", "")
+    assert not registry.things
+
+
+def test_what_comes_in_the_place_of_another_has_its_id() -> None:
+    registry, hear = here_and_now()
+    for unique in ("1", "2"):
+        hear("homeassistant/switch/lamp/config", {"name": "Lamp", "cmd_t": "a", "uniq_id": unique})
+        assert set(registry.things) == {"switch.lamp"}
+
+
+def test_parts_of_a_device_have_each_its_own_base() -> None:
+    registry, hear = here_and_now()
+    parts = {one: {"p": "switch", "~": one, "name": one, "cmd_t": "~/set"} for one in ("a", "b")}
+    hear("homeassistant/device/d/config", {"dev": {"ids": "d"}, "o": {}, "avty": {"t": "~/online"}, "cmps": parts})
+    topics = {thing.driver.topics[0] for thing in registry.things.values() if thing.driver is not None}
+    assert topics == {"a/online", "b/online"}
+
+
 async def test_a_device_that_moves_to_another_topic_is_one_thing(broker: Mosquitto) -> None:
     lamp = {"name": "Lamp", "cmd_t": "lamp/set", "uniq_id": "lamp"}
     async with home(broker) as here:
@@ -398,23 +441,6 @@ async def test_a_device_that_moves_to_another_topic_is_one_thing(broker: Mosquit
         here.publish("homeassistant/switch/last/config", {"name": "Last", "cmd_t": "last"})
         await here.thing("switch.last")
         assert set(here.registry.things) == {"switch.lamp", "switch.last"}
-        description = here.discovery.description("switch.lamp")
-        assert description is not None
-        assert description.identifiers == ("l",)
-
-
-async def test_what_the_household_wants_otherwise_is_asked_for_again(broker: Mosquitto) -> None:
-    names = {"switch.lamp": "Reading light"}
-
-    def wanted(thing: Thing) -> Thing:
-        return replace(thing, name=names.get(thing.id, thing.name))
-
-    async with home(broker, overrides=wanted) as here:
-        here.publish("homeassistant/switch/lamp/config", {"name": "Lamp", "cmd_t": "lamp/set"})
-        await here.thing("switch.lamp", lambda thing: thing.name == "Reading light")
-        names.clear()
-        here.discovery.refresh()
-        await here.thing("switch.lamp", lambda thing: thing.name == "Lamp")
 
 
 async def test_what_a_broker_kept_of_an_event_is_no_event(broker: Mosquitto) -> None:
@@ -426,7 +452,7 @@ async def test_what_a_broker_kept_of_an_event_is_no_event(broker: Mosquitto) -> 
         await here.stands("sensor.bell", "heard")
         assert here.registry.condition("event.bell").state == "unknown"
         here.publish("bell", {"event_type": "ring"}, retain=False)
-        await here.stands("event.bell", "ring")
+        await here.stands("event.bell", NOW.isoformat(), event_type="ring")
 
 
 async def test_a_sensor_that_is_silent_for_too_long_is_out_of_reach(broker: Mosquitto) -> None:
@@ -438,6 +464,71 @@ async def test_a_sensor_that_is_silent_for_too_long_is_out_of_reach(broker: Mosq
             here.publish("s", "5")
             async with asyncio.timeout(20):
                 assert [await heard.get(), await heard.get()] == [True, False]
+
+
+class Clock:
+    """A loop's timers, which end when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        self._timers: list[tuple[float, asyncio.TimerHandle]] = []
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: self)
+
+    def call_later(self, seconds: float, act: Callable[..., None], *given: Any) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(self.seconds + seconds, act, given, self)  # type: ignore[arg-type]
+        self._timers.append((self.seconds + seconds, timer))
+        return timer
+
+    def get_debug(self) -> bool:
+        return False
+
+    def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
+        """As a loop has it."""
+
+    def passes(self, seconds: float) -> None:
+        self.seconds += seconds
+        due = [timer for when, timer in self._timers if when <= self.seconds]
+        self._timers = [(when, timer) for when, timer in self._timers if when > self.seconds]
+        for timer in due:
+            if not timer.cancelled():
+                timer._run()
+
+
+def test_what_no_longer_expires_stands_as_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    registry, hear = here_and_now()
+    door = {"name": "Door", "stat_t": "door"}
+    for lapse in ({"off_dly": 5}, {"exp_aft": 5}):
+        hear("homeassistant/binary_sensor/door/config", door | lapse)
+        hear("door", "ON")
+        hear("homeassistant/binary_sensor/door/config", door)
+        clock.passes(60)
+        now = registry.condition("binary_sensor.door")
+        assert (now.state, now.available) == ("on", True)
+
+
+def test_availability_does_not_keep_a_state_from_lapsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    registry, hear = here_and_now()
+    sensor = {"name": "S", "stat_t": "s", "avty_t": "a", "pl_on": "1", "pl_off": "0"}
+    hear("homeassistant/binary_sensor/s/config", sensor | {"off_dly": 5, "exp_aft": 30})
+
+    def stands() -> tuple[str, bool | None]:
+        now = registry.condition("binary_sensor.s")
+        return now.state, now.available
+
+    hear("a", "online")
+    hear("s", "1")
+    for seconds, then in ((4, ("on", True)), (4, ("off", True)), (20, ("off", True)), (4, ("off", False))):
+        clock.passes(seconds)
+        hear("a", "online")
+        hear("s", "nonsense")
+        assert stands() == then
+    hear("s", "1")
+    assert stands() == ("on", True)
+    hear("a", "offline")
+    hear("s", "0")
+    assert stands() == ("off", False)
 
 
 async def test_the_gateway_learns_things_from_its_broker(settings: Settings, broker: Mosquitto) -> None:

@@ -17,7 +17,7 @@ from gateway.home.history import History
 from gateway.home.learning import Learning
 from gateway.home.link import Link
 from gateway.home.registry import Registry
-from gateway.home.things import Thing
+from gateway.home.things import Condition, Thing
 from gateway.memory.measurements import Measurements
 from gateway.shapes import Scope
 from gateway.store import measurements
@@ -120,6 +120,19 @@ async def test_it_waits_bounded_while_postgresql_is_away(
     assert [(state, at) for _, state, at in await kept(admin)] == [("on", 3), ("off", 4), ("on", 5)]
 
 
+async def test_one_that_cannot_be_kept_does_not_take_the_others_with_it(
+    admin: asyncpg.Connection, database: Database, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = Home(database, scope)
+    with home.registry.watching(home.history.heard):
+        home.tell("switch.plug", "on", 1)
+        home.tell("switch.plug\x00", "on", 1)
+        home.tell("sensor.warm", "20", 1)
+        await home.history.write()
+    assert [thing_id for thing_id, _, _ in await kept(admin)] == ["switch.plug", "sensor.warm"]
+    assert len(caplog.records) == 1
+
+
 async def test_what_comes_while_it_is_written_is_not_lost(
     admin: asyncpg.Connection, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +153,27 @@ async def test_what_comes_while_it_is_written_is_not_lost(
         await home.history.write()
     assert [(state, at) for _, state, at in await kept(admin)] == [
         (state, number + 1) for number, state in enumerate(("off", "on", "off", "on", "off"))
+    ]
+
+
+async def test_of_an_event_it_is_kept_what_happened_each_time(
+    admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    home = Home(database, scope)
+    home.registry.put(Thing("event.bell", "Bell", "discovery"))
+    home.registry.put(Thing("event.remote", "Remote", "statestream"))
+    moments = [(AT + timedelta(seconds=second)).isoformat() for second in (1, 2)]
+    with home.registry.watching(home.history.heard):
+        for moment in moments:
+            stands = Condition().told(datetime.fromisoformat(moment), state=moment, event_type="ring")
+            home.registry.saw("event.bell", stands)
+            home.registry.saw("event.remote", stands)
+        await home.history.write()
+    assert await kept(admin) == [
+        ("event.bell", "ring", 1),
+        ("event.remote", moments[0], 1),
+        ("event.bell", "ring", 2),
+        ("event.remote", moments[1], 2),
     ]
 
 

@@ -111,6 +111,35 @@ async def test_what_could_not_be_written_is_written_later(
         assert await admin.fetchval("SELECT available FROM entities") is False
 
 
+async def test_one_that_cannot_be_kept_does_not_take_the_others_with_it(
+    admin: asyncpg.Connection, database: Database, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = Registry()
+    async with Keeping(registry, database, scope, now) as keeping:
+        for name, unit in (("a", None), ("b", "\x00"), ("c", None)):
+            registry.put(Thing(f"light.{name}", name, "discovery", unit=unit))
+        await keeping.write()
+        assert await admin.fetchval("SELECT array_agg(name ORDER BY name) FROM entities") == ["a", "c"]
+        assert ["light.b" in record.message for record in caplog.records] == [True]
+        registry.put(Thing("light.b", "b", "discovery"))
+        await keeping.write()
+    assert await admin.fetchval("SELECT count(*) FROM entities") == 3
+
+
+async def test_what_is_there_is_not_forgotten_for_never_changing(
+    admin: asyncpg.Connection, database: Database, scope: Scope
+) -> None:
+    registry, at = Registry(), [now()]
+    async with Keeping(registry, database, scope, lambda: at[0]) as keeping:
+        registry.put(Thing("light.desk", "Desk", "discovery"))
+        await keeping.write()
+        was = await admin.fetchval("SELECT described_at FROM entities")
+        for hours, again in ((23, False), (24, True)):
+            at[0] = now() + timedelta(hours=hours)
+            await keeping.write()
+            assert (await admin.fetchval("SELECT described_at FROM entities") > was) is again
+
+
 async def test_what_nothing_tells_of_for_a_month_is_forgotten(
     admin: asyncpg.Connection, database: Database, scope: Scope
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -479,7 +479,7 @@ CASES = {
         },
         (("valetudo/r/hass", {"state": "cleaning", "battery_level": 80, "fan_speed": "max"}),),
         "cleaning",
-        {"battery_level": 80, "fan_speed": "max"},
+        {"battery_level": 80, "fan_speed": "max", "fan_mode": "max"},
         (
             ("start", {}, [("valetudo/r/command", "start")]),
             ("return_to_base", {}, [("valetudo/r/command", "return_to_base")]),
@@ -567,7 +567,7 @@ CASES = {
         "event",
         {"stat_t": "e", "evt_typ": ["single", "double"]},
         (("e", {"event_type": "double"}), ("e", {"event_type": "triple"})),
-        "double",
+        NOW.isoformat(),
         {"event_type": "double"},
     ),
     "tracker": Case("device_tracker", {"stat_t": "d", "pl_home": "yes"}, (("d", "yes"),), "home", {}),
@@ -698,6 +698,7 @@ def test_a_description_that_cannot_be_used_is_refused(component: str, config: Ma
         ("latest", ["a online", "b offline"], False),
         ("latest", ["b offline", "a online"], True),
         ("latest", ["a online", "a nonsense"], True),
+        ("latest", ["a offline", "b online", "a nonsense"], True),
     ],
 )
 def test_availability_by_several_topics(mode: str, messages: list[str], available: bool | None) -> None:
@@ -712,6 +713,80 @@ def test_a_message_that_says_nothing_changes_nothing() -> None:
     assert thing.driver is not None
     for payload in (b"", b"{", b"[]", b'{"a": 3}', b"\xff", b'{"a": {"b": "' + b"x" * 70_000 + b'"}}', b'{"a": {}}'):
         assert thing.driver.read("s", payload, before, NOW) is before
+
+
+@pytest.mark.parametrize(
+    ("component", "config", "order", "heard_back"),
+    [
+        ("switch", {"cmd_t": "a", "cmd_tpl": "{{ value.foo.bar }}"}, Order("turn_on"), None),
+        (
+            "light",
+            {"schema": "template", "cmd_t": "a", "cmd_on_tpl": "on {{ brightness | int }}", "cmd_off_tpl": "off"},
+            Order("turn_on"),
+            "off",
+        ),
+    ],
+)
+def test_a_template_of_commands_that_fails_is_found_out_by_the_command(
+    component: str, config: Mapping[str, Any], order: Order, heard_back: str | None
+) -> None:
+    thing = made(component, config)
+    assert thing.driver is not None
+    with pytest.raises(CannotDo):
+        thing.driver.command(order, Condition())
+    if heard_back is not None:
+        assert heard(thing, ("a", heard_back)).state == heard_back
+
+
+def test_a_lock_is_never_unlatched_by_a_toggle() -> None:
+    lock = made("lock", {"cmd_t": "a", "stat_t": "b", "pl_open": "UNLATCH"})
+    assert lock.driver is not None
+    for state, payload in (("LOCKED", "UNLOCK"), ("UNLOCKED", "LOCK"), ("OPEN", "LOCK")):
+        assert sent(lock, "toggle", heard(lock, ("b", state))) == [("a", payload)]
+    with pytest.raises(CannotDo, match="not known"):
+        lock.driver.command(Order("toggle"), Condition())
+    one_way = made("cover", {"cmd_t": "a", "stat_t": "b", "pl_cls": None})
+    assert one_way.driver is not None
+    with pytest.raises(CannotDo):
+        one_way.driver.command(Order("toggle"), Condition("closed"))
+
+
+def test_no_nul_is_read() -> None:
+    sensor = made("sensor", {"stat_t": "a", "val_tpl": "{{ value_json.a }}"})
+    assert heard(sensor, ("a", r'{"a": "x\u0000y"}')).state == "xy"
+    assert heard(made("sensor", {"stat_t": "a"}), ("a", "x\x00y")).state == "xy"
+
+
+@pytest.mark.parametrize(
+    ("component", "config", "order"),
+    [
+        ("climate", {"mode_cmd_t": "a", "mode_cmd_tpl": '{"mode":"{{ value }}"}'}, Order("set_mode", {"mode": "cool"})),
+        (
+            "climate",
+            {"temp_cmd_t": "a", "temp_cmd_tpl": "{{ (value * 10) | int }}"},
+            Order("set_temperature", {"temperature": 21}),
+        ),
+        ("cover", {"set_pos_t": "a", "set_pos_tpl": "{{ 100 - position }}"}, Order("set_position", {"position": 30})),
+        ("text", {"cmd_t": "a", "cmd_tpl": '{"text": {{ value | tojson }}}'}, Order("set_value", {"value": "hi"})),
+    ],
+)
+def test_what_a_template_made_of_a_command_is_not_taken_for_what_is(
+    component: str, config: Mapping[str, Any], order: Order
+) -> None:
+    thing = made(component, config)
+    assert isinstance(thing.driver, Driver)
+    assert thing.driver.command(order, Condition())
+    assert "a" not in thing.driver.topics
+    assert thing.driver.assumed is ("temp_cmd_t" not in config)
+
+
+def test_the_same_event_twice_is_two() -> None:
+    bell = made("event", {"stat_t": "e", "evt_typ": "ring"})
+    assert bell.driver is not None
+    first = heard(bell, ("e", {"event_type": "ring"}))
+    later = NOW + timedelta(seconds=1)
+    second = bell.driver.read("e", b'{"event_type": "ring"}', first, later)
+    assert (second.state, second.changed) == (later.isoformat(), later)
 
 
 def test_the_few_speeds_of_a_fan_are_told() -> None:

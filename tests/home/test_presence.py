@@ -268,6 +268,28 @@ async def test_a_button_pressed_twice_does_it_once_at_a_time(broker: Mosquitto, 
                     await watcher.presses("ai-gateway/cache/clear", "PRESS")
 
 
+async def test_what_goes_wrong_with_a_button_is_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    async def press() -> None:
+        raise RuntimeError("there is no such model")
+
+    async def figures() -> Seen:
+        raise StoreUnavailable("nothing is known")
+
+    link = Link(MqttSettings(), "nobody")
+    presence = Presence(
+        link=link,
+        refusals=Refusals(link, Metrics()),
+        switches=Switches(tmp_path / "switches.json"),
+        figures=figures,
+        clear_cache=press,
+        warm_model=press,
+        household_uid="7f",
+        show_words=False,
+    )
+    await presence._do("ai-gateway/model/warm")
+    assert ["ai-gateway/model/warm" in record.message for record in caplog.records] == [True]
+
+
 async def test_what_the_broker_kept_is_not_done_at_the_start(
     kept: None, house: House, watcher: Watcher, broker: Mosquitto
 ) -> None:

@@ -74,6 +74,11 @@ def test_what_cannot_be_understood_changes_nothing() -> None:
     assert registry.things["sensor.attic"].unit == "°C"
     now = registry.condition("sensor.attic")
     assert (now.state, now.changed, now.seen) == ("21.5", at.replace(hour=11, minute=30), at)
+    # Nothing that PostgreSQL could not keep.
+    stream.heard(Message(f"{BASE}/sensor/{'a' * 250}/state", b"1"))
+    stream.heard(Message(f"{BASE}/sensor/attic/note", rb'{"a\u0000": ["b\u0000\\u0000"]}'))
+    assert registry.things.keys() == {"sensor.attic"}
+    assert registry.condition("sensor.attic").attributes["note"] == {"a": ["b\\u0000"]}
     for number in range(2 * MOST_ATTRIBUTES):
         stream.heard(Message(f"{BASE}/sensor/attic/a{number}", b"1"))
     assert len(registry.condition("sensor.attic").attributes) == MOST_ATTRIBUTES

@@ -45,7 +45,10 @@ def drive(component: str, config: Mapping[str, Any]) -> tuple[Driver, Draft]:
     if describe is None:
         raise BadDescription(f"{component} is no component that is known here")
     draft = Draft(component, config)
-    describe(draft)
+    try:
+        describe(draft)
+    except CannotDo as error:  # a template of a command that is tried while it is read
+        raise BadDescription(error.message) from error
     return draft.driver(), draft
 
 
@@ -79,7 +82,7 @@ def choice(
 ) -> Sender | None:
     """An attribute that has but a few values (a mode, a preset, an effect), read and commanded."""
     sender = draft.sends(*command)
-    draft.reads(state[0], state_template(draft, state[1], default), attribute_take(attribute), echo=command[0])
+    draft.reads(state[0], state_template(draft, state[1], default), attribute_take(attribute), echo=sender)
     listed = draft.texts(options)
     if listed:
         draft.options[attribute] = listed
@@ -120,7 +123,7 @@ def siren(draft: Draft) -> None:
             text = str(json_object(text)["state"])
         return {"state": words[text]}
 
-    if draft.reads("state_topic", "state_value_template", take, echo="command_topic"):
+    if draft.reads("state_topic", "state_value_template", take, echo=plain):
         draft.assumed = True
     draft.can(turn_on=lambda _v, _n: [say(plain, on)], turn_off=lambda _v, _n: [say(quiet, off)])
 
@@ -156,7 +159,7 @@ def fan(draft: Draft) -> None:
 
     draft.can(turn_on=turn_on, turn_off=always(power, off))
     if speed is not None:
-        draft.reads("percentage_state_topic", "percentage_value_template", speed_take, echo="percentage_command_topic")
+        draft.reads("percentage_state_topic", "percentage_value_template", speed_take, echo=speed)
         # A fan that is off would keep the speed for when it is on, and who asks for one wants it to turn.
         draft.can(
             "percentage", set_speed=lambda values, now: (turn_on if now.state == "off" else set_speed)(values, now)
@@ -212,7 +215,7 @@ def target_humidity(draft: Draft) -> None:
         "target_humidity_state_topic",
         "target_humidity_state_template",
         attribute_take("humidity", number_of),
-        echo="target_humidity_command_topic",
+        echo=wanted,
     )
     if wanted is None:
         return
@@ -288,9 +291,7 @@ def cover(draft: Draft) -> None:
         return {"current_tilt_position": scaled(float(text), tilt_least, tilt_most)}
 
     # The position before the state: where both come in one message, "stopped" asks where.
-    draft.reads(
-        "position_topic", "position_template", position_take, echo="" if moves else "set_position_topic", names=names
-    )
+    draft.reads("position_topic", "position_template", position_take, echo=None if moves else places, names=names)
     if state_topic is not None:
         draft.reads("state_topic", "value_template", state_take)
     if draft.optimistic or (state_topic is None and draft.topic("position_topic") is None):
@@ -298,7 +299,8 @@ def cover(draft: Draft) -> None:
         if moves is not None:
             sent = {draft.text("payload_open", "OPEN"): "open", draft.text("payload_close", "CLOSE"): "closed"}
             draft.tells_state("", "", {}, moves, sent)
-    draft.reads("tilt_status_topic", "tilt_status_template", tilt_take, echo="tilt_command_topic", names=names)
+    slats = draft.sends("tilt_command_topic", "tilt_command_template")
+    draft.reads("tilt_status_topic", "tilt_status_template", tilt_take, echo=slats, names=names)
 
     def set_position(values: Mapping[str, Any], _now: Condition) -> Iterable[Publication]:
         if places is None:
@@ -320,7 +322,6 @@ def cover(draft: Draft) -> None:
         draft.can("current_position", set_position=set_position)
     elif draft.topic("position_topic") is not None:
         draft.can("current_position")
-    slats = draft.sends("tilt_command_topic", "tilt_command_template")
     if slats is not None:
 
         def set_tilt(values: Mapping[str, Any], _now: Condition) -> Iterable[Publication]:
@@ -366,7 +367,7 @@ def valve(draft: Draft) -> None:
 
     names = {"position_open": opened, "position_closed": closed}
     if by_position:
-        draft.assumed = draft.reads("state_topic", "value_template", take, echo="command_topic", names=names)
+        draft.assumed = draft.reads("state_topic", "value_template", take, echo=moves, names=names)
         draft.can("current_position")
     else:
         draft.reads("state_topic", "value_template", take, names=names)
@@ -444,14 +445,14 @@ def heating(draft: Draft, default_modes: tuple[str, ...], state: str) -> None:
         return {"state": UNKNOWN if text == NONE else text, state: None if text == NONE else text}
 
     if mode is not None or draft.topic("mode_state_topic") is not None:
-        draft.assumed = reads("mode_state_topic", template("mode_state_template"), mode_take, echo="mode_command_topic")
+        draft.assumed = reads("mode_state_topic", template("mode_state_template"), mode_take, echo=mode)
         draft.options[state] = modes
         draft.can(state)
     reads(
         "temperature_state_topic",
         template("temperature_state_template"),
         attribute_take("temperature", number_of),
-        echo="temperature_command_topic",
+        echo=warmth,
     )
     reads(
         "current_temperature_topic",
@@ -563,7 +564,7 @@ def vacuum(draft: Draft) -> None:
         if told.get("battery_level") is not None:
             said["battery_level"] = number_of(str(told["battery_level"]))
         if told.get("fan_speed") is not None:
-            said["fan_speed"] = str(told["fan_speed"])
+            said["fan_speed"] = said["fan_mode"] = str(told["fan_speed"])  # it is ordered as a mode
         return said
 
     draft.reads("state_topic", "value_template", take)
@@ -610,13 +611,13 @@ def media_player(draft: Draft) -> None:
     scale = draft.number("volume_scale", 1)
     if scale <= 0:
         raise BadDescription("volume_scale must be above 0")
+    volume = draft.sends("volume_command_topic", "volume_command_template")
     draft.reads(
         "volume_state_topic",
         "volume_value_template",
         attribute_take("volume_level", lambda text: round(number_of(text) / scale, 3)),
-        echo="volume_command_topic",
+        echo=volume,
     )
-    volume = draft.sends("volume_command_topic", "volume_command_template")
     if volume is not None:
 
         def set_volume(values: Mapping[str, Any], _now: Condition) -> Iterable[Publication]:
@@ -644,7 +645,7 @@ def value(draft: Draft, convert: Callable[[str], str]) -> Sender:
     def take(text: str, _before: Condition) -> Said:
         return {"state": UNKNOWN if text == NONE else convert(text)}
 
-    if draft.reads("state_topic", "value_template", take, echo="command_topic"):
+    if draft.reads("state_topic", "value_template", take, echo=sender):
         draft.assumed = True
     return sender
 
@@ -702,7 +703,7 @@ def scene(draft: Draft) -> None:
 
 def sensor(draft: Draft) -> None:
     """A measured value."""
-    draft.lapse_seconds = draft.number("expire_after", 0) or None
+    draft.lapses_after("expire_after", "away")
     draft.reads("state_topic", "value_template", lambda said, _before: {"state": UNKNOWN if said == NONE else said})
 
 
@@ -710,12 +711,13 @@ def binary_sensor(draft: Draft) -> None:
     """A contact, a motion sensor: on or off."""
     on, off = draft.text("payload_on", "ON"), draft.text("payload_off", "OFF")
     told: Mapping[str, Said] = {NONE: {"state": UNKNOWN}, off: {"state": "off"}, on: {"state": "on"}}
-    draft.lapse_seconds = draft.number("off_delay", 0) or draft.number("expire_after", 0) or None
+    draft.lapses_after("off_delay", "off")
+    draft.lapses_after("expire_after", "away")
     draft.reads("state_topic", "value_template", lambda said, _before: told[said])
 
 
 def event(draft: Draft) -> None:
-    """A button that was pressed, a bell that rang: its state is the last event's type."""
+    """A button that was pressed, a bell that rang: its state is the time of the last event (see Driver.read)."""
     types = draft.texts("event_types")
     draft.options["event_type"] = types
 
@@ -723,7 +725,7 @@ def event(draft: Draft) -> None:
         kind = str(json_object(text)["event_type"])
         if kind not in types:
             raise ValueError(kind)
-        return {"state": kind, "event_type": kind}
+        return {"event_type": kind}
 
     draft.reads("state_topic", "value_template", take)
 

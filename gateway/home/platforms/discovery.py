@@ -22,7 +22,7 @@ from gateway.home.line import Message
 from gateway.home.link import Link
 from gateway.home.platforms.abbreviations import DEVICE_KEYS, KEYS
 from gateway.home.platforms.components import COMPONENTS, drive
-from gateway.home.platforms.drivers import MAX_PAYLOAD, BadDescription
+from gateway.home.platforms.drivers import MAX_PAYLOAD, BadDescription, without_nul
 from gateway.home.platforms.following import Following
 from gateway.home.registry import Registry
 from gateway.home.things import Thing
@@ -75,12 +75,6 @@ class Description:
             else f"{self.component}:{self.place}"
         )
 
-    @property
-    def identifiers(self) -> tuple[str, ...]:
-        """What its device is known by to its maker."""
-        listed = self.device.get("identifiers")
-        return tuple(str(one) for one in (listed if isinstance(listed, list) else [listed]) if one is not None)
-
 
 class Discovery:
     """Keeps the registry's things of origin "discovery" as the devices describe them."""
@@ -92,19 +86,17 @@ class Discovery:
         now: Callable[[], datetime],
         *,
         ids: Mapping[str, str] | None = None,
-        overrides: Callable[[Thing], Thing] = lambda thing: thing,
         metrics: Metrics | None = None,
     ) -> None:
-        """`now` tells the time (aware). `ids`: what `given` was before the restart. `overrides` says what the household
-        wants otherwise of a thing (its name, its area ...)."""
+        """`now` tells the time (aware). `ids`: what `given` was before the restart."""
         self._link = link
         self._registry = registry
         self._following = Following(link, registry, now)
         self._ids = dict(ids or {})
         self._taken = {thing_id: key for key, thing_id in self._ids.items()}
-        self._overrides = overrides
         self._described: dict[str, dict[str, Description]] = {}  # by topic, and a component's key in its device
         self._owners: dict[str, tuple[str, str]] = {}  # which of these describes a thing
+        self._tellers: dict[str, dict[tuple[str, str], None]] = {}  # which of these have a key, the last told last
         self._complaints: set[str] = set()
         self.refused = 0  # messages that could not be used
         self._refused = (metrics or Metrics()).discovery_refused
@@ -127,18 +119,6 @@ class Discovery:
         Description.key. Who keeps them keeps a thing's id over a restart also where two have the same name."""
         return {key: thing_id for key, thing_id in self._ids.items() if self._taken.get(thing_id) == key}
 
-    def description(self, thing_id: str) -> Description | None:
-        """What a thing was described as; None where it is none of this origin."""
-        owner = self._owners.get(thing_id)
-        return None if owner is None else self._described[owner[0]][owner[1]]
-
-    def refresh(self) -> None:
-        """Asks for the overrides again, of every thing."""
-        for thing_id in list(self._owners):
-            description = self.description(thing_id)
-            if description is not None:
-                self._following.follow(self._overrides(thing_of(description, thing_id)))
-
     def _heard(self, message: Message) -> None:
         found = ADDRESS.fullmatch(message.topic)
         if found is None or found[1] in OTHERS:
@@ -151,24 +131,22 @@ class Discovery:
         before = self._described.pop(message.topic, {})
         kept: dict[str, Description] = {}
         self._described[message.topic] = kept
-        named: set[str] = set()
+        named = {description.key for description in told.values()}
+        for part, description in before.items():
+            if description.key not in named:  # what comes in its place may have its id
+                self._release(description.key, (message.topic, part))
         for part, description in told.items():
             try:
-                thing_id = self._take(description, (message.topic, part))
+                self._take(description, (message.topic, part))
             except BadDescription as error:
                 self._complain(message.topic, str(error))
                 continue
             kept[part] = description
-            named.add(thing_id)
         if not kept:
             del self._described[message.topic]
         for part, description in before.items():
-            gone = self._ids.get(description.key)
-            if gone is not None and gone not in named and self._owners.get(gone) == (message.topic, part):
-                del self._owners[gone]
-                del self._taken[gone]  # another may have it now
-                self.gave += 1
-                self._following.forget(gone)
+            if part not in kept or kept[part].key != description.key:
+                self._release(description.key, (message.topic, part))
 
     def _read(self, found: re.Match[str], payload: bytes) -> dict[str, Description]:
         """What is described by a message, by the component's key in its device. Raises BadDescription."""
@@ -178,7 +156,7 @@ class Discovery:
         if len(payload) > MAX_PAYLOAD:
             raise BadDescription(f"it is longer than {MAX_PAYLOAD // 1024} KiB")
         try:
-            told = orjson.loads(payload)
+            told = orjson.loads(without_nul(payload))
         except orjson.JSONDecodeError as error:
             raise BadDescription(f"it is no JSON ({error})") from error
         if not isinstance(told, dict):
@@ -210,8 +188,26 @@ class Discovery:
             base = {"~": config["~"]} if "~" in config else {}
             yield key, Description(platform, based({**base, **shared, **own}), device, f"{place}_{key}")
 
-    def _take(self, description: Description, owner: tuple[str, str]) -> str:
-        """Takes a thing up. Returns its id. Raises BadDescription."""
+    def _release(self, key: str, place: tuple[str, str]) -> None:
+        """What was described there is no more: the thing is as another still describes it, or gone."""
+        tellers = self._tellers.get(key, {})
+        tellers.pop(place, None)
+        if not tellers:
+            self._tellers.pop(key, None)
+        thing_id = self._ids.get(key)
+        if thing_id is None or self._taken.get(thing_id) != key or self._owners.get(thing_id) != place:
+            return
+        if tellers:
+            topic, part = self._owners[thing_id] = next(reversed(tellers))
+            self._following.follow(thing_of(self._described[topic][part], thing_id))
+            return
+        del self._owners[thing_id]
+        del self._taken[thing_id]  # another may have it now
+        self.gave += 1
+        self._following.forget(thing_id)
+
+    def _take(self, description: Description, owner: tuple[str, str]) -> None:
+        """Takes a thing up. Raises BadDescription."""
         thing_id = self._ids.get(description.key)
         if thing_id is None or self._taken.get(thing_id, description.key) != description.key:
             thing_id = self._new_id(description)
@@ -226,8 +222,10 @@ class Discovery:
         self._ids[description.key] = thing_id
         self._taken[thing_id] = description.key
         self._owners[thing_id] = owner
-        self._following.follow(self._overrides(thing))
-        return thing_id
+        tellers = self._tellers.setdefault(description.key, {})
+        tellers.pop(owner, None)
+        tellers[owner] = None
+        self._following.follow(thing)
 
     def _new_id(self, description: Description) -> str:
         wanted = f"{description.component}.{object_of(description)}"
@@ -331,7 +329,8 @@ def based(config: Mapping[str, Any]) -> Mapping[str, Any]:
     for key, value in config.items():
         if key.endswith("topic"):
             config[key] = full(value)
-    for one in config.get("availability") or ():
-        if isinstance(one, dict) and "topic" in one:
-            one["topic"] = full(one["topic"])
+    if isinstance(listed := config.get("availability"), list):  # which parts of a device may share
+        config["availability"] = [
+            {**one, "topic": full(one["topic"])} if isinstance(one, dict) and "topic" in one else one for one in listed
+        ]
     return config

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -83,11 +84,24 @@ class Availability:
                 heard[topic] = said["available"]
                 if self.mode == "latest":
                     return heard[topic]
+        if self.mode == "latest":
+            return None
         told = [heard.get(one) for one in self.readings]
         decisive = self.mode == "any"
         if decisive in told:
             return decisive
         return None if None in told else not decisive
+
+
+@dataclass(slots=True)
+class Heard:
+    """What was heard of a thing beside how it stands: the last word of each topic of its availability and what they
+    come to, how many messages told how it stands, and whether the last of them is too long ago."""
+
+    words: dict[str, bool] = field(default_factory=dict)
+    available: bool | None = None
+    told: int = 0
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +114,9 @@ class Driver:
     orders: Mapping[str, Write] = field(compare=False, repr=False)
     availability: Availability = field(compare=False, repr=False)
     assumed: bool = field(compare=False, default=False)
-    lapse_seconds: float | None = field(compare=False, default=None)
-    # With several topics of availability, the last word of each.
-    heard: dict[str, bool] = field(compare=False, repr=False, default_factory=dict)
+    # Seconds after the last message that told how it stands, in which it is "off" again, or "away": out of reach.
+    lapses: Mapping[str, float] = field(compare=False, default_factory=dict)
+    heard: Heard = field(compare=False, repr=False, default_factory=Heard)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -114,25 +128,31 @@ class Driver:
         if len(payload) > MAX_PAYLOAD:
             return before
         try:
-            text = payload.decode()
+            text = without_nul(payload).decode()
         except UnicodeDecodeError:
             return before
         now = before
         if topic in self.availability.readings:
-            available = self.availability.after(self.heard, topic, text)
+            available = self.availability.after(self.heard.words, topic, text)
             if available is not None:
-                now = replace(now, available=available, seen=at)
+                self.heard.available = available
+                now = replace(now, available=available and not self.heard.expired, seen=at)
         for reading in self.readings.get(topic, ()):
             said = reading.of(text, now)
             if said is None:
                 continue
-            state = said.get("state")
+            # What happens twice alike happened twice: as in Home Assistant, the state of an event is its time.
+            state = at.isoformat() if self.component == "event" else said.get("state")
             if isinstance(state, str) and len(state) > MAX_STATE:
                 continue
             attributes = {name: value for name, value in said.items() if name != "state"}
             now = self.begun(now.told(at, state=state, **attributes))
-            if (not self.availability.readings and not self.assumed) or self._expires:
+            self.heard.told += 1
+            if not self.availability.readings and not self.assumed:
                 now = replace(now, available=True)
+            elif self.heard.expired:
+                now = replace(now, available=self.heard.available)
+            self.heard.expired = False
         return now
 
     def begun(self, now: Condition) -> Condition:
@@ -142,13 +162,10 @@ class Driver:
         kept = {name: value for name, value in now.attributes.items() if name != "assumed_state"}
         return replace(now, attributes=kept | ({"assumed_state": True} if self.assumed else {}))
 
-    @property
-    def _expires(self) -> bool:
-        return self.lapse_seconds is not None and not self.config.get("off_delay")
-
-    def lapsed(self, now: Condition, at: datetime) -> Condition:
-        """How the thing stands when nothing was heard of it for `lapse_seconds`: off again, or out of reach."""
-        if self._expires:
+    def lapsed(self, lapse: str, now: Condition, at: datetime) -> Condition:
+        """How the thing stands when nothing told that for the seconds of that one of `lapses`."""
+        if lapse == "away":
+            self.heard.expired = True
             return replace(now, available=False)
         return now.told(at, state="off") if now.state == "on" else now
 
@@ -168,10 +185,12 @@ class Driver:
     def _opposite(self, now: Condition) -> str:
         for ending, beginning, states in (
             ("turn_off", "turn_on", {"off", UNKNOWN}),
+            ("unlock", "lock", {"unlocked", "unlocking", "open", "opening"}),  # a lock's `open` draws its latch
             ("close", "open", {"closed", "closing", UNKNOWN}),
-            ("unlock", "lock", {"unlocked", "unlocking", "open", "opening", UNKNOWN}),
         ):
-            if beginning in self.orders:
+            if {ending, beginning} <= self.orders.keys():
+                if ending == "unlock" and now.state in {UNKNOWN, "jammed"}:
+                    raise CannotDo("whether it is locked is not known")
                 return beginning if now.state in states else ending
         return "toggle"
 
@@ -189,7 +208,7 @@ class Draft:
         self.limits: dict[str, tuple[float, float]] = {}
         self.options: dict[str, tuple[str, ...]] = {}
         self.assumed = False
-        self.lapse_seconds: float | None = None
+        self.lapses: dict[str, float] = {}
         self.qos = 2 if self.config.get("qos") == 2 else 1
         self.retain = self.flag("retain")
 
@@ -247,20 +266,25 @@ class Draft:
     # What it comes to.
 
     def reads(
-        self, key: str, template: str, take: Take, *, echo: str = "", names: Mapping[str, Any] | None = None
+        self,
+        key: str,
+        template: str,
+        take: Take,
+        *,
+        echo: Sender | None = None,
+        names: Mapping[str, Any] | None = None,
     ) -> bool:
-        """What the topic of `key` tells, through the template of that name. Without such a topic the commands on the
-        topic `echo` tell it, where they can be read: they are taken for what then is; and so they are of a thing that
-        is `optimistic`. Returns whether it is so."""
+        """What the topic of `key` tells, through the template of that name. Without such a topic the commands of `echo`
+        are taken for what then is; and so they are of a thing that is `optimistic`. Returns whether it is so. They are
+        read where they are sent, but for what a template made: that need not look like what is told."""
         topic = self.topic(key)
         if topic is not None:
             self.readings.setdefault(topic, []).append(Reading(self.template(template), take, names or {}))
             if not self.optimistic:
                 return False
-        command = self.topic(echo) if echo else None
-        if command is not None:
-            self.readings.setdefault(command, []).append(Reading(None, take))
-        return command is not None
+        if echo is not None and echo.template is None:
+            self.readings.setdefault(echo.topic, []).append(Reading(None, take))
+        return echo is not None
 
     def tells_state(
         self, key: str, template: str, told: Mapping[str, str], sender: Sender | None, sent: Mapping[str, str]
@@ -274,7 +298,8 @@ class Draft:
         if (topic is None or self.optimistic) and sender is not None:
             words: dict[str, Said] = {}
             for payload, state in sent.items():
-                words.setdefault(sender(payload).payload, {"state": state})
+                with suppress(CannotDo):  # what cannot be sent is never heard back
+                    words.setdefault(sender(payload).payload, {"state": state})
             self.readings.setdefault(sender.topic, []).append(Reading(None, words_take(words)))
             self.assumed = True
 
@@ -289,6 +314,12 @@ class Draft:
         """Adds attributes and actions."""
         self.capabilities.update(capabilities, orders)
         self.orders.update(orders)
+
+    def lapses_after(self, key: str, lapse: str) -> None:
+        """What it is after the seconds of `key` without a message, where there are any (see Driver.lapses)."""
+        seconds = self.number(key, 0)
+        if seconds > 0:
+            self.lapses[lapse] = seconds
 
     def bounds(self, attribute: str, least: float, most: float) -> None:
         """The least and the greatest value of an attribute."""
@@ -306,7 +337,7 @@ class Draft:
             self.orders,
             availability(self),
             self.assumed,
-            self.lapse_seconds,
+            self.lapses,
         )
 
 
@@ -365,14 +396,6 @@ def words_take(words: Mapping[str, Said]) -> Take:
     return take
 
 
-def states_take(**states: str) -> Take:
-    """What each payload tells, by the state that it means. The first of two alike counts."""
-    words: dict[str, Said] = {}
-    for state, payload in states.items():
-        words.setdefault(payload, {"state": state})
-    return words_take(words)
-
-
 def attribute_take(name: str, convert: Callable[[str], Any] = str) -> Take:
     """The attribute of that name; nothing of it where the payload is "None"."""
 
@@ -380,6 +403,11 @@ def attribute_take(name: str, convert: Callable[[str], Any] = str) -> Take:
         return {name: None if text == NONE else convert(text)}
 
     return take
+
+
+def without_nul(payload: bytes) -> bytes:
+    """A message without NULs, which PostgreSQL keeps in no text: as they are, or as JSON writes them."""
+    return re.sub(rb"(\\\\)|\\u0000|\x00", rb"\1", payload)
 
 
 def number_of(text: str) -> float:

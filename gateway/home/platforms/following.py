@@ -27,7 +27,7 @@ class Following:
         self._things: dict[str, Thing] = {}
         self._followers: dict[str, dict[str, None]] = {}
         self._last: dict[str, Message] = {}
-        self._lapsing: dict[str, asyncio.TimerHandle] = {}
+        self._lapsing: dict[str, list[asyncio.TimerHandle]] = {}
 
     def follow(self, thing: Thing) -> None:
         """Takes a thing up into the registry, or its new description, and follows its topics from now on."""
@@ -37,7 +37,11 @@ class Following:
             thing = replace(thing, driver=before.driver)  # it knows what was heard of the thing's availability
         self._things[thing.id] = thing
         self._registry.put(thing)
-        if thing.driver is None or same:
+        if same:
+            return
+        if thing.id in self._lapsing:
+            self._lapse_later(thing)  # in its new time, where it has one
+        if thing.driver is None:
             return
         kept = set(thing.driver.topics)
         if before is not None and before.driver is not None:
@@ -91,23 +95,27 @@ class Following:
         if thing.driver is None or (thing.domain == "event" and (again or message.retained)):
             return  # what was kept of an event is no event
         before = self._registry.condition(thing.id)
+        told = thing.driver.heard.told if isinstance(thing.driver, Driver) else 0
         now = thing.driver.read(message.topic, message.payload, before, self._now())
         if now is before:
             return
         self._registry.saw(thing.id, now)
-        if isinstance(thing.driver, Driver) and thing.driver.lapse_seconds is not None:
-            self._stop(thing.id)
-            self._lapsing[thing.id] = asyncio.get_running_loop().call_later(
-                thing.driver.lapse_seconds, self._lapse, thing.id
-            )
+        if isinstance(thing.driver, Driver) and thing.driver.heard.told > told:
+            self._lapse_later(thing)
 
-    def _lapse(self, thing_id: str) -> None:
-        del self._lapsing[thing_id]
+    def _lapse_later(self, thing: Thing) -> None:
+        self._stop(thing.id)
+        if isinstance(thing.driver, Driver) and thing.driver.lapses:
+            later = asyncio.get_running_loop().call_later
+            self._lapsing[thing.id] = [
+                later(seconds, self._lapse, thing.id, lapse) for lapse, seconds in thing.driver.lapses.items()
+            ]
+
+    def _lapse(self, thing_id: str, lapse: str) -> None:
         thing = self._things.get(thing_id)
         if thing is not None and isinstance(thing.driver, Driver):
-            self._registry.saw(thing_id, thing.driver.lapsed(self._registry.condition(thing_id), self._now()))
+            self._registry.saw(thing_id, thing.driver.lapsed(lapse, self._registry.condition(thing_id), self._now()))
 
     def _stop(self, thing_id: str) -> None:
-        timer = self._lapsing.pop(thing_id, None)
-        if timer is not None:
+        for timer in self._lapsing.pop(thing_id, ()):
             timer.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -147,17 +148,13 @@ def basic(draft: Draft) -> None:
         return white(value if kelvin else kelvin_of(value))
 
     if dimmer is not None:
-        draft.reads(
-            "brightness_state_topic", "brightness_value_template", brightness_take, echo="brightness_command_topic"
-        )
-    for mode in senders:
-        draft.reads(f"{mode}_state_topic", f"{mode}_value_template", color_take(mode), echo=f"{mode}_command_topic")
+        draft.reads("brightness_state_topic", "brightness_value_template", brightness_take, echo=dimmer)
+    for mode, sender in senders.items():
+        draft.reads(f"{mode}_state_topic", f"{mode}_value_template", color_take(mode), echo=sender)
     if warmth is not None:
-        draft.reads("color_temp_state_topic", "color_temp_value_template", warmth_take, echo="color_temp_command_topic")
+        draft.reads("color_temp_state_topic", "color_temp_value_template", warmth_take, echo=warmth)
     if effect is not None:
-        draft.reads(
-            "effect_state_topic", "effect_value_template", attribute_take("effect"), echo="effect_command_topic"
-        )
+        draft.reads("effect_state_topic", "effect_value_template", attribute_take("effect"), echo=effect)
 
     def paint(rgb: Rgb, brightness: float) -> Publication:
         mode, sender = next(iter(senders.items()))
@@ -250,7 +247,7 @@ def json(draft: Draft) -> None:
             said["effect"] = None if told["effect"] is None else str(told["effect"])
         return said
 
-    if draft.reads("state_topic", "", take, echo="command_topic"):
+    if draft.reads("state_topic", "", take, echo=command):
         draft.assumed = True
 
     def turn_on(values: Mapping[str, Any], _now: Condition) -> Iterable[Publication]:
@@ -348,10 +345,11 @@ def template(draft: Draft) -> None:
     if topic is not None and reading["state"] is not None and not draft.optimistic:
         draft.readings[topic] = [Reading(one, takes[name]) for name, one in reading.items() if one and name in takes]
     else:
-        # What a template sent cannot be read back, but for the two that take nothing.
+        # What a template sent cannot be read back, but for the two that take nothing, where they can do with nothing.
         words = {}
         for sender, state in ((switch_on, "on"), (switch_off, "off")):
-            words[sender("", state=state).payload] = {"state": state}
+            with suppress(CannotDo):
+                words[sender("", state=state).payload] = {"state": state}
         draft.readings[plain.topic] = [Reading(None, lambda text, _before: words.get(text))]
         draft.assumed = True
 

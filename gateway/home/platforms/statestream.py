@@ -18,6 +18,7 @@ import orjson
 
 from gateway.home.line import Message
 from gateway.home.link import Link
+from gateway.home.platforms.drivers import without_nul
 from gateway.home.presence import OUR_ENTITIES
 from gateway.home.registry import Registry
 from gateway.home.things import UNKNOWN, Condition, Thing
@@ -25,7 +26,7 @@ from gateway.home.things import UNKNOWN, Condition, Thing
 MOST_THINGS = 20_000
 MOST_ATTRIBUTES = 64  # of one thing
 LONGEST = 4096  # bytes of an attribute; longer ones (a forecast, a picture) are left out
-LONGEST_STATE = 255
+LONGEST_STATE = LONGEST_ID = 255
 _PART = re.compile("[a-z0-9_]+")
 # Told of the thing itself, not of how it stands.
 _OF_THE_THING = ("friendly_name", "device_class", "unit_of_measurement")
@@ -55,11 +56,13 @@ class Statestream:
         if name.startswith(OUR_ENTITIES):
             return
         thing_id = f"{domain}.{name}"
+        if len(thing_id) > LONGEST_ID:
+            return
         if key == "state":
             self._state(thing_id, message.payload)
         elif len(message.payload) <= LONGEST and message.payload:
             try:
-                value = orjson.loads(message.payload)
+                value = orjson.loads(without_nul(message.payload))
             except orjson.JSONDecodeError:
                 return
             self._attribute(thing_id, key, value)
