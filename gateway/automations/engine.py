@@ -27,6 +27,7 @@ from gateway.home.line import Message
 from gateway.home.registry import Change
 from gateway.home.sandbox import TemplateFailed
 from gateway.home.things import Condition
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +124,7 @@ class Automations:
         self._watched.close()
         for live in self._lives.values():
             live.stop()
-        for task in (tasks := tuple(self._tasks)):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks)
         await self._traces.__aexit__(kind, error, trace)
 
     @property

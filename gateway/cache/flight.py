@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Generic, TypeVar
 
 from gateway.shapes import Delta
+from gateway.tasks import end
 
 T = TypeVar("T")
 
@@ -44,8 +45,7 @@ class Flight(Generic[T]):
             self._followers -= 1
             if not self._followers:
                 self._ending()  # before anything is awaited: nobody is to join what is being ended
-                self._task.cancel()
-                await asyncio.gather(self._task, return_exceptions=True)
+                await end(self._task)
 
     async def _deltas(self) -> AsyncGenerator[Delta, None]:
         read = 0

@@ -21,6 +21,7 @@ from gateway.errors import SettingsError, StoreUnavailable
 from gateway.shapes import Scope
 from gateway.store import cache as rows
 from gateway.store.pool import Database
+from gateway.tasks import end
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -118,8 +119,7 @@ class RedisLayer:
     async def close(self) -> None:
         """Writes what waits, if Redis is there, and lets go of it."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._task = None
         if self._available:
             async with self._tolerant():

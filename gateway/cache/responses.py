@@ -26,6 +26,7 @@ from gateway.shapes import CacheOutcome, Scope
 from gateway.store.epoch import EpochWatch
 from gateway.store.households import Moment
 from gateway.store.pool import Database
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,7 @@ class ResponseCache:
     async def close(self) -> None:
         """Writes what is still to be written, and ends the task."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         try:
             await self.flush()
         except StoreUnavailable:

@@ -37,6 +37,7 @@ from gateway.home.link import Link
 from gateway.home.refusals import Refusals
 from gateway.memory.knowledge import KnowledgeBase
 from gateway.shapes import Reply, Scope, Turn
+from gateway.tasks import end
 from gateway.training.feedback import Feedback
 from gateway.turn.pipeline import Pipeline
 
@@ -125,9 +126,7 @@ class MqttEdge:
         self._link.unsubscribe(REMEMBER, self._told)
         self._link.unsubscribe(FEEDBACK, self._rated)
         tasks = [*self._turns, *([self._keeping] if self._keeping is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
     async def finish(self) -> None:
         """Begins nothing more, and waits until all is answered and kept, for `server.shutdown_seconds` at most. To be

@@ -49,6 +49,7 @@ from gateway.edge.api import Input, Name, Text, parse
 from gateway.edge.middleware import trusted
 from gateway.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge, StartError, Unavailable
 from gateway.shapes import Reply, Scope, Turn
+from gateway.tasks import end
 from gateway.turn.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -298,7 +299,7 @@ class WyomingHandler(AsyncEventHandler):
                 if not await self._handle(event, ahead):
                     return
         finally:
-            await _ended(ahead)
+            await end(ahead)
 
     def _read_ahead(self) -> asyncio.Task[Event | GatewayError | None]:
         return asyncio.create_task(self._read(), name="wyoming read")
@@ -325,7 +326,7 @@ class WyomingHandler(AsyncEventHandler):
             return False
         finally:
             self._busy = False
-            await _ended(work)
+            await end(work)
 
     async def _answer(self, turn: Turn) -> None:
         started = False
@@ -340,11 +341,6 @@ class WyomingHandler(AsyncEventHandler):
                     await self.write_event(HandledChunk(piece.content).event())
         if started:
             await self.write_event(HandledStop().event())
-
-
-async def _ended(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 class WyomingServer(AsyncTcpServer):
@@ -375,9 +371,7 @@ class WyomingServer(AsyncTcpServer):
                 task.cancel()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._settings.shutdown_seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*late)
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -515,7 +509,7 @@ async def _announced(name: str, bound: str, port: int) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await _ended(announcing)
+        await end(announcing)
 
 
 async def announce(name: str, bound: str, port: int) -> None:

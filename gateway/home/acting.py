@@ -35,6 +35,7 @@ from gateway.home.speech.intents import DOMAINS
 from gateway.home.things import ACTIONS, CannotDo, Condition, Order, Publication, Thing
 from gateway.home.tools import asked_about, bare, listed
 from gateway.shapes import Scope
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -483,8 +484,7 @@ class Actor:
             except TimeoutError:
                 pass
             finally:
-                sending.cancel()
-                await asyncio.wait((sending,))
+                await end(sending)
         now = self._registry.condition(thing_id)
         if furthest is Progress.UNDERWAY:
             return "done"

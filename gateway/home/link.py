@@ -21,6 +21,7 @@ from gateway.errors import StartError, Unavailable
 from gateway.home.connection import OURS, Connection
 from gateway.home.line import Handler, Line, Message
 from gateway.metrics import Metrics
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -117,10 +118,7 @@ class Link:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._all_out.wait()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await end(*self._tasks)
         self._tasks = []
 
     @property

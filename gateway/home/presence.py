@@ -30,6 +30,7 @@ from gateway.home.link import STATUS_TOPIC, Link
 from gateway.home.refusals import Refusals
 from gateway.shapes import Reply, Turn
 from gateway.switches import SWITCHES, Switch, Switches
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +111,7 @@ class Presence:
         for topic in self._buttons:
             self._link.unsubscribe(topic, self._press)
         tasks = [*self._pressed, *([self._telling] if self._telling is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
     def heard(self, turn: Turn, reply: Reply, outcome: str) -> None:
         """Takes note of a turn, its reply, and how it ended (see `gateway.turn.record.Listener`)."""

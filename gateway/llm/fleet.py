@@ -24,6 +24,7 @@ from gateway.llm.prefixes import Chain, WarmPrompts, chained
 from gateway.llm.queue import AdmissionQueue, Order
 from gateway.metrics import Metrics
 from gateway.shapes import ChatRequest, Delta, Priority, QueuePlace
+from gateway.tasks import end
 
 CHECK_SECONDS = 30.0  # between two looks at a server that is well
 
@@ -72,9 +73,7 @@ class Fleet:
     async def close(self) -> None:
         """Ends the watching."""
         tasks = [*self._watching, *(server.probing for server in self._servers.values() if server.probing)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         self._watching.clear()
 
     # --- asking
@@ -223,8 +222,7 @@ class Fleet:
                 raise Preempted("a turn needed the place")
             reading.result()
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await end(reading)
 
     async def _able(self, model: str, tried: Mapping[str, ModelError], failure: ModelError | None) -> None:
         """Returns when a server not yet tried may answer; raises `failure`, or what is wrong, where there is none.

@@ -19,6 +19,7 @@ import asyncpg
 from gateway.store import households
 from gateway.store.address import CONNECTION_ERRORS, Address
 from gateway.store.households import Moment
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +79,7 @@ class EpochWatch:
     async def close(self) -> None:
         """Stops following. May be called twice."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             self._task = None
         self._forget()
         await self._disconnect()

@@ -39,6 +39,7 @@ from gateway.store import cache, conversations, knowledge, preferences, training
 from gateway.store.address import CONNECTION_ERRORS
 from gateway.store.epoch import EpochWatch
 from gateway.store.pool import Database
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -272,9 +273,7 @@ class Journal:
         """Drains for a few seconds at most, then lets go; what is left waits for the next start."""
         if self._tasks:
             await self.flush(CLOSE_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         self._tasks = []
         if self._file >= 0:
             try:

