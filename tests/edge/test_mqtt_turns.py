@@ -20,6 +20,7 @@ from gateway.config import MqttSettings, Settings
 from gateway.edge import keys
 from gateway.edge.mqtt import MAX_BYTES, MqttEdge
 from gateway.home.link import Link
+from gateway.tasks import end
 from tests.house import House
 from tests.mosquitto_server import Mosquitto
 from tests.scripted_model import Answer, ScriptedModel
@@ -88,8 +89,7 @@ async def speaking(broker: Mosquitto) -> AsyncIterator[Speaker]:
         try:
             yield speaker
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end(listening)
 
 
 async def until_heard(link: Link | None, broker: Mosquitto) -> None:

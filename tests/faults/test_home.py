@@ -21,6 +21,7 @@ from gateway.home import action_log
 from gateway.home.link import Link
 from gateway.home.registry import Registry
 from gateway.store.address import Address
+from gateway.tasks import end
 from tests.faults.proxy import Proxy
 from tests.house import House, speech
 from tests.mosquitto_server import Mosquitto
@@ -77,8 +78,7 @@ class Devices:
 
     async def switch_off(self) -> None:
         assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     async def _run(self, ready: asyncio.Event) -> None:
         async with aiomqtt.Client("127.0.0.1", self.broker.port) as self.client:

@@ -26,6 +26,7 @@ from gateway.store import journal, preferences
 from gateway.store.address import Address
 from gateway.store.journal import Journal
 from gateway.store.pool import Database
+from gateway.tasks import end
 from tests.faults.disk import WHEN, Disk, Killed
 from tests.store.test_journal import turn, wanted
 
@@ -191,10 +192,7 @@ class History:
         """As kill -9 does: nothing more is written, the system closes what was open."""
         assert self.journal is not None
         self.disk.dead = True
-        tasks = self.journal._tasks
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self.journal._tasks)
         self.journal._let_go()
         await self.start()
 

@@ -17,7 +17,7 @@ import tempfile
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from gateway.home.platforms.discovery import based, described, thing_of
 from gateway.home.platforms.zigbee2mqtt import things_of
 from gateway.home.registry import Registry
 from gateway.home.things import CannotDo, Condition, Order, Publication, Thing
+from gateway.tasks import end
 
 Manner = Literal["prompt", "slow", "dead", "lying", "stubborn"]
 Told = list[tuple[str, str]]
@@ -541,10 +542,10 @@ class House:
 
     async def __aexit__(self, *error: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
         await self._client.__aexit__(None, None, None)
+        if not self._task.cancelled():
+            self._task.result()
 
     async def announce(self) -> None:
         """Tells what the devices are."""

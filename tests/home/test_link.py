@@ -24,6 +24,7 @@ from gateway.home.link import STATUS_TOPIC, Link, client_id
 from gateway.home.registry import Registry
 from gateway.home.things import Condition, Thing
 from gateway.metrics import Metrics
+from gateway.tasks import end
 from tests.mosquitto_server import NO_BROKER, Mosquitto, Wire, find_mosquitto
 
 WAIT = 15.0  # how long a test waits for what must come
@@ -71,8 +72,7 @@ async def other(broker: Mosquitto, *topics: str) -> AsyncIterator[tuple[aiomqtt.
                 await client.subscribe(topic, qos=2)
             yield client, heard
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await end(task)
 
 
 async def settled(link: Link) -> None:

@@ -22,6 +22,7 @@ from gateway.home.refusals import Refusals
 from gateway.metrics import Metrics
 from gateway.shapes import Scope, Turn
 from gateway.switches import Switches
+from gateway.tasks import end
 from tests.house import House
 from tests.mosquitto_server import Mosquitto
 from tests.scripted_model import Answer
@@ -93,8 +94,7 @@ async def watching(broker: Mosquitto) -> AsyncIterator[Watcher]:
         try:
             yield watcher
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end(listening)
 
 
 @pytest.fixture

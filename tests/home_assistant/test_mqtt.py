@@ -17,6 +17,7 @@ import aiohttp
 import aiomqtt
 
 from gateway import __version__
+from gateway.tasks import end
 from tests.home_assistant.home import FOLDER, ONLY_WHEN_ASKED, Home, Watch, gateway, install, watching
 from tests.mosquitto_server import Mosquitto, free_port
 from tests.scripted_model import Answer, ScriptedModel
@@ -113,8 +114,7 @@ async def tapping(broker: Mosquitto, *, kept: bool = False) -> AsyncIterator[Wir
         try:
             yield tap
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end(listening)
 
 
 @asynccontextmanager
@@ -124,8 +124,7 @@ async def following() -> AsyncIterator[Watch]:
         try:
             yield watch
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
 
 async def test_the_gateway_is_a_device_in_home_assistant(broker: Mosquitto) -> None:

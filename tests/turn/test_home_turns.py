@@ -30,6 +30,7 @@ from gateway.home.registry import Registry
 from gateway.home.speech.intents import GATED, Commands
 from gateway.home.things import Condition, Order, Publication, Thing
 from gateway.shapes import Reply, Scope, Turn
+from gateway.tasks import end
 from gateway.turn.act import Act, Consents
 from gateway.turn.home import Home as AtHome
 from tests.house import House, speech
@@ -167,9 +168,7 @@ async def home(
                 await ready.publish("house/ready", "", qos=1)
                 await asyncio.sleep(0)
         yield Home(f"http://127.0.0.1:{port}", client, model, gateway, admin, devices)
-        running.cancel()
-        with suppress(asyncio.CancelledError, aiomqtt.MqttError):
-            await running
+        await end(running)
 
 
 async def test_a_command_is_carried_out_and_confirmed(home: Home) -> None:
