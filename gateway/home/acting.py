@@ -329,11 +329,11 @@ class Actor:
 
     def _said_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """The names that were said; "all", unless something is called so, is how Home Assistant says none."""
-        called = any(
-            thing.exposed and any(name.casefold() == "all" for name in thing.names)
-            for thing in self._registry.things.values()
-        )
-        return tuple(name for name in names if called or name != "all")
+        if "all" not in names or any(
+            thing.exposed and "all" in thing.called for thing in self._registry.things.values()
+        ):
+            return tuple(names)
+        return tuple(name for name in names if name != "all")
 
     def _singled_out(
         self, tool: str, arguments: Mapping[str, Any], orders: dict[str, Order], area: str | None

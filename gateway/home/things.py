@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 from gateway.errors import GatewayError
@@ -120,7 +121,7 @@ class Driver(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Thing:
     """Something at home.
 
@@ -146,12 +147,19 @@ class Thing:
     exposed: bool = True
     driver: Driver | None = None
 
-    @property
+    # Looked at for every thing at home with every command, so each is found out once.
+
+    @cached_property
     def domain(self) -> str:
         """What kind of thing it is: light, switch, cover ..."""
         return self.id.partition(".")[0]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Everything that it is called, its first name first."""
         return tuple(dict.fromkeys((self.name, *self.aliases)))
+
+    @cached_property
+    def called(self) -> frozenset[str]:
+        """Its names and its id in small letters, to be found by."""
+        return frozenset(name.casefold() for name in (*self.names, self.id))

@@ -197,7 +197,7 @@ def asked_about(registry: Registry, arguments: Mapping[str, Any]) -> list[Thing]
         thing
         for thing in registry.things.values()
         if thing.exposed
-        and (not names or any(name.casefold() in names for name in (*thing.names, thing.id)))
+        and (not names or not thing.called.isdisjoint(names))
         and (not areas or (thing.area or "").casefold() in areas)
         and (not floors or (thing.floor or "").casefold() in floors)
         and (not domains or thing.domain in domains)
