@@ -88,8 +88,9 @@ class Keeping:
         if self._now() - self._all_at >= AGAIN_AFTER:
             self._all_at = self._now()
             self._changed.update(self._registry.things)
-        while self._changed:
-            batch = sorted(self._changed)[:BATCH]
+        # What changes while this writes comes next time: in a flood there would be no end to it.
+        changed = sorted(self._changed)
+        for batch in (changed[start : start + BATCH] for start in range(0, len(changed), BATCH)):
             try:
                 await self._write(batch)
             except REFUSED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,7 @@ from gateway.home.keeping import Keeping
 from gateway.home.learning import Learning
 from gateway.home.link import Link
 from gateway.home.registry import Registry
-from gateway.home.things import Thing
+from gateway.home.things import Condition, Thing
 from gateway.shapes import Scope
 from gateway.store.pool import Database
 from tests.mosquitto_server import Mosquitto
@@ -124,6 +125,32 @@ async def test_one_that_cannot_be_kept_does_not_take_the_others_with_it(
         registry.put(Thing("light.b", "b", "discovery"))
         await keeping.write()
     assert await admin.fetchval("SELECT count(*) FROM entities") == 3
+
+
+async def test_what_changes_while_it_writes_is_written_the_next_time(
+    admin: asyncpg.Connection, database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a home that never stops telling would have it write for ever."""
+    registry, scoped, written = Registry(), database.scoped, 0
+
+    def meanwhile(asked: Scope) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        nonlocal written
+        written += 1
+        assert written <= 2, "it does not stop"
+        for name in "ab":
+            registry.saw(f"sensor.{name}", Condition(str(written)))
+        return scoped(asked)
+
+    async with Keeping(registry, database, scope, now) as keeping:
+        for name in "ab":
+            registry.put(Thing(f"sensor.{name}", name, "discovery"), Condition("0"))
+        with monkeypatch.context() as busy:
+            busy.setattr(database, "scoped", meanwhile)
+            busy.setattr("gateway.home.keeping.BATCH", 1)
+            await keeping.write()
+        assert written == 2
+        await keeping.write()
+        assert await admin.fetchval("SELECT array_agg(state) FROM entities") == ["2", "2"]
 
 
 async def test_what_is_there_is_not_forgotten_for_never_changing(
