@@ -39,6 +39,8 @@ async def test_a_run_from_the_message_to_the_trace(house: House, broker: Mosquit
     came: asyncio.Queue[Message] = asyncio.Queue()
     async with Link(MqttSettings(url=SecretStr(broker.url)), "a-device") as device:
         device.subscribe("ai-gateway/announce", came.put_nowait)
+        async with asyncio.timeout(20):
+            await device.listening()
         device.publish("button", "twice", retain=True)
         said = await asyncio.wait_for(came.get(), 20)
         assert said.payload == b'{"text":"Pressed, I hear."}'

@@ -92,21 +92,16 @@ async def speaking(broker: Mosquitto) -> AsyncIterator[Speaker]:
             await end(listening)
 
 
-async def until_heard(link: Link | None, broker: Mosquitto) -> None:
+async def until_heard(link: Link | None) -> None:
     """Returns when the gateway hears what is published."""
     assert link is not None
-    heard = asyncio.Event()
-    link.subscribe("tests/ready", lambda message: heard.set())
-    async with aiomqtt.Client("127.0.0.1", broker.port) as client, asyncio.timeout(SECONDS):
-        # What is published before the subscription is there is lost: so again, until one is heard.
-        while not heard.is_set():
-            await client.publish("tests/ready", b"?", qos=1)
-            await asyncio.sleep(0.02)
+    async with asyncio.timeout(SECONDS):
+        await link.listening()
 
 
 @pytest.fixture
 async def speaker(house: House, broker: Mosquitto) -> AsyncIterator[Speaker]:
-    await until_heard(house.gateway.application[keys.LINK], broker)
+    await until_heard(house.gateway.application[keys.LINK])
     async with speaking(broker) as speaker:
         yield speaker
 
@@ -267,7 +262,7 @@ async def test_a_turn_in_flight_is_answered_before_the_end(
     )
     async with speaking(broker) as speaker, AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(open_gateway(settings, lambda words: None))
-        await until_heard(gateway.application[keys.LINK], broker)
+        await until_heard(gateway.application[keys.LINK])
         await speaker.say(REQUEST, {"text": "Who wrote Hamlet?", "id": "last"})
         await model.arrived(1)
         closing = asyncio.create_task(stack.aclose())
@@ -293,7 +288,7 @@ async def test_a_request_that_the_broker_keeps_is_not_asked(house: House, broker
     await broker.start()
     link.subscribe(REQUEST, lambda message: heard.put_nowait(message.retained))
     assert await asyncio.wait_for(heard.get(), SECONDS)  # it came again, as it does at each start
-    await until_heard(link, broker)
+    await until_heard(link)
     async with speaking(broker) as later:
         assert (await later.asks("Who wrote Faust?"))["error"] is None
     assert [row["content"] for row in await house.logged() if row["role"] == "user"] == [

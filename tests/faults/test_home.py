@@ -130,6 +130,8 @@ async def home(house: House, broker: Mosquitto) -> AsyncIterator[Home]:
     application = house.gateway.application
     link, registry = application[keys.LINK], application[keys.REGISTRY]
     assert link is not None
+    async with asyncio.timeout(HANGS):
+        await link.listening()
     devices = Devices(broker)
     await devices.switch_on()
     home = Home(house, devices, registry, link)

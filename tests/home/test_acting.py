@@ -83,6 +83,8 @@ async def living(
         link,
     ):
         lived = Lived(house, registry, link, HomeSettings(confirm_seconds=seconds, **settings))
+        async with asyncio.timeout(20):
+            await link.listening()
         await settled(registry, devices)
         await reachable(registry, devices)
         yield lived

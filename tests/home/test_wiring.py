@@ -75,7 +75,9 @@ async def test_a_thing_of_the_file_is_switched_by_who_asks(broker: Mosquitto, ad
                 listening(gateway.application, settings) as port,
                 aiohttp.ClientSession(f"http://127.0.0.1:{port}") as web,
             ):
-                registry = gateway.application[keys.REGISTRY]
+                registry, link = gateway.application[keys.REGISTRY], gateway.application[keys.LINK]
+                assert link is not None
+                await link.listening()
                 assert await registry.until("light.bench", lambda now: now.state == "off", 20)
                 assert await registry.until("switch.plug", lambda _: "switch.plug" in registry.things, 20)
                 asked = asyncio.create_task(

@@ -160,13 +160,8 @@ async def home(
         devices.add("light.secret", "Secret Light", "Kitchen", {"state": "off"}, exposed=False)
         running = asyncio.create_task(devices.run())
         await devices.listening.wait()
-        # What the gateway subscribed to is there once it hears what was said after it.
-        heard = asyncio.Event()
-        links[0].subscribe("house/ready", lambda message: heard.set())
-        async with aiomqtt.Client("127.0.0.1", broker.port) as ready:
-            while not heard.is_set():
-                await ready.publish("house/ready", "", qos=1)
-                await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await links[0].listening()
         yield Home(f"http://127.0.0.1:{port}", client, model, gateway, admin, devices)
         await end(running)
 
