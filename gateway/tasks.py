@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-AGAIN_SECONDS = 5.0  # longer than what a task does on its way out, which a second cancel would cut off
+AGAIN_SECONDS = 10.0  # longer than what a task does on its way out, which a second cancel would cut off
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.config import MqttSettings
 from gateway.parts import MQTT_PORTS, tls_context
+from gateway.tasks import end
 
 T = TypeVar("T")
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
@@ -221,8 +222,7 @@ class Connection(aiomqtt.Client):
     async def _hang_up(self) -> None:
         self._client._sock_close()  # noqa: SLF001
         if self._misc_task is not None:
-            self._misc_task.cancel()
-            await asyncio.wait([self._misc_task])
+            await end(self._misc_task)
             self._misc_task = None
 
     # --- what paho calls -------------------------------------------------------------------------------------------

@@ -101,6 +101,11 @@ class Home:
         self._overview_of: tuple[Entity, ...] = ()
         self._overview = ""
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether news of the home come in."""
+        return self._reachable()
+
     # --- what a turn is given
 
     def furnished(self, turn: Turn) -> Turn:
@@ -195,7 +200,7 @@ class Home:
         words = None if partly else answers.tell(understood, seen)
         if not words:
             return Live(understood.intent, sources)
-        if not self._reachable():
+        if not self.is_reachable:
             words = phrase(language, "last_heard", words=words)
         return Act(understood.intent, language, words, sources=sources)
 

@@ -91,8 +91,11 @@ class Understanding:
     ) -> Act | Live | None:
         if turn.voice and not turn.head and not turn.tools:
             # An assistant's client without a prompt and tools of its own can say what is wanted, and cannot do it.
-            out_of_reach = asks_to_act(turn.utterance, language)
-            return self._said("home.out_of_reach", language, "out_of_reach") if out_of_reach else None
+            if not asks_to_act(turn.utterance, language):
+                return None
+            # A broker that was never there is why nothing at home is known.
+            away = self._home is not None and not self._home.is_reachable
+            return self._said("home.out_of_reach", language, "home_away" if away else "out_of_reach")
         turn, aliases = _with_aliases(turn, preferences)
         if self._home is not None and self._home.offers(turn):
             return await self._home.understood(turn, language, aliases, conversation_id)

@@ -493,6 +493,20 @@ async def test_without_a_link_it_is_out_of_reach(house: House, tmp_path: Path) -
     assert speech(await house.say("turn on the kitchen light")) == "I can't operate anything at home from here."
 
 
+class TestBrokerNeverThere:
+    """Since the first start, so that nothing at home is known."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"mqtt": MqttSettings(url=SecretStr("mqtt://127.0.0.1:1"))})
+
+    async def test_it_is_said_that_the_home_is_away(self, house: House) -> None:
+        assert speech(await house.say("turn on the kitchen light")) == "I can't reach the home at the moment."
+        assert speech(await house.say("allume la lumière de la cuisine", language="fr")) == (
+            "Je n'arrive pas à joindre la maison pour le moment."
+        )
+
+
 async def test_spoken_over_wyoming(home: Home) -> None:
     scope = Scope(home.gateway.household_id)
     ask = from_transcript(Transcript("turn on the office lamp").event(), scope, 1000)
